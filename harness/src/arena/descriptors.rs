@@ -1,0 +1,105 @@
+//! Who holds what: the descriptor tables of all processes.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::*;
+
+use serde::Serialize;
+
+use ringer_kernel::arena::{layout, Arena, Off};
+use ringer_kernel::file::{fd_table, End};
+use ringer_kernel::sync::atomic::AtomicU32;
+use ringer_kernel::task::{self, proc_state};
+
+/// A corrupted arena could make us look through 16 thousand tables of a million descriptors each.
+pub const MAX_DESCRIPTORS: u64 = 32 << 20;
+
+/// A descriptor of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub fd: i32,
+}
+
+/// Who holds which end of which pipe.
+#[derive(Default)]
+pub struct Holders {
+    pub by_pipe: HashMap<u32, (Vec<Holder>, Vec<Holder>)>,
+    /// The arena has more descriptors than can be true.
+    pub cut_off: bool,
+}
+
+/// Walks the descriptor tables of all processes that are not dead.
+pub fn holders(arena: &Arena) -> Holders {
+    let mut holders = Holders::default();
+    let mut budget = MAX_DESCRIPTORS;
+    for_each_table(arena, |_, p| {
+        let pid = p.pid.load(Relaxed);
+        let whole = for_each_descriptor(arena, p, &mut budget, |fd, file_slot| {
+            if let Some(e) = fd_table::pipe_end(arena, file_slot) {
+                let (readers, writers) = holders.by_pipe.entry(e.pipe_slot()).or_default();
+                match e.end {
+                    End::Read => readers.push(Holder { pid, fd }),
+                    End::Write => writers.push(Holder { pid, fd }),
+                }
+            }
+        });
+        holders.cut_off |= !whole;
+    });
+    holders
+}
+
+/// A block of a descriptor table: links to blocks, or entries. See `fd_table`.
+pub type FdBlock = [AtomicU32; FAN];
+pub const FAN: usize = 1024;
+
+pub fn fd_block(arena: &Arena, raw: u32) -> Option<&'static FdBlock> {
+    arena.get(Off::<FdBlock>::from_raw(raw)?)
+}
+
+/// As `fd_table::for_each`, but by blocks, and `budget` entries at the most: `false` if that was
+/// not enough.
+pub fn for_each_descriptor(
+    arena: &Arena,
+    p: &task::Process,
+    budget: &mut u64,
+    mut f: impl FnMut(i32, u32),
+) -> bool {
+    let high = p.fd_high.load(Acquire).min(fd_table::MAX_FDS) as usize;
+    let Some(links) = fd_block(arena, p.fd_dir.load(Acquire)) else {
+        return true;
+    };
+    for (i, link) in links.iter().enumerate().take(high.div_ceil(FAN)) {
+        let Some(entries) = fd_block(arena, link.load(Acquire)) else {
+            continue;
+        };
+        match budget.checked_sub(FAN as u64) {
+            Some(rest) => *budget = rest,
+            None => return false,
+        }
+        for (j, entry) in entries.iter().enumerate().take(high - i * FAN) {
+            let file_slot = entry.load(Acquire);
+            if file_slot != 0 {
+                f((i * FAN + j) as i32, file_slot);
+            }
+        }
+    }
+    true
+}
+
+/// Every slot whose process may have descriptors.
+pub fn for_each_table(arena: &Arena, mut f: impl FnMut(u32, &'static task::Process)) {
+    let used = arena
+        .header()
+        .procs_used
+        .load(Acquire)
+        .min(layout::MAX_PROCS);
+    for slot in 1..used {
+        let Some(p) = task::process(arena, slot) else {
+            return;
+        };
+        let state = p.state.load(Acquire);
+        if !matches!(state, proc_state::FREE | proc_state::DEAD) {
+            f(slot, p);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The processes and threads of an arena, as plain data.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::*;
+
+use serde::Serialize;
+
+use ringer_kernel::arena::{layout, Arena};
+use ringer_kernel::pipe;
+use ringer_kernel::task::{self, proc_state, task_state};
+
+use crate::log::entry::Calls;
+use crate::sys::clock::Clock;
+use crate::sys::{comm_text, procfs};
+
+/// Bit of `Task::waits_for` that says "to write".
+pub const TO_WRITE: u32 = 1 << 31;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Wait {
+    pub tid: u32,
+    /// `pipe#3`
+    pub object: String,
+    /// `read` or `write`
+    #[serde(rename = "for")]
+    pub purpose: &'static str,
+    pub since_ns: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessView {
+    pub pid: u32,
+    pub ppid: u32,
+    /// As the arena has it: `live`, `execing`, `unshimmed`, `announced`, `dead`.
+    pub state: &'static str,
+    /// proc(5)'s letter; absent when there is no such process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_state: Option<char>,
+    pub comm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    pub threads: usize,
+    pub descriptors: u32,
+    pub calls: Calls,
+    pub slept_ns: u64,
+    pub waits: Vec<Wait>,
+}
+
+fn state_name(state: u32) -> &'static str {
+    match state {
+        proc_state::ANNOUNCED => "announced",
+        proc_state::LIVE => "live",
+        proc_state::EXECING => "execing",
+        proc_state::UNSHIMMED => "unshimmed",
+        proc_state::DEAD => "dead",
+        _ => "?",
+    }
+}
+
+/// What the threads of one process say.
+#[derive(Default)]
+struct Threads {
+    count: usize,
+    calls: Calls,
+    slept: u64,
+    waits: Vec<Wait>,
+}
+
+/// Calls of a process, those of its gone threads and of its present ones.
+pub fn calls(arena: &Arena, slot: u32, p: &task::Process) -> Calls {
+    let mut calls = counted(&p.by_hook, &p.by_trap, &p.passed);
+    let used = arena
+        .header()
+        .tasks_used
+        .load(Acquire)
+        .min(layout::MAX_TASKS);
+    for t in (1..used).filter_map(|i| task::task(arena, i)) {
+        if t.state.load(Acquire) == task_state::LIVE && t.process.load(Relaxed) == slot {
+            calls += counted(&t.by_hook, &t.by_trap, &t.passed);
+        }
+    }
+    calls
+}
+
+type Counter = std::sync::atomic::AtomicU64;
+
+fn counted(hook: &Counter, trap: &Counter, passed: &Counter) -> Calls {
+    Calls {
+        hook: hook.load(Relaxed),
+        trap: trap.load(Relaxed),
+        passed: passed.load(Relaxed),
+    }
+}
+
+fn threads(arena: &Arena, clock: &Clock, now: u64) -> HashMap<u32, Threads> {
+    let mut by_process: HashMap<u32, Threads> = HashMap::new();
+    let used = arena
+        .header()
+        .tasks_used
+        .load(Acquire)
+        .min(layout::MAX_TASKS);
+    for t in (1..used).filter_map(|i| task::task(arena, i)) {
+        if t.state.load(Acquire) != task_state::LIVE {
+            continue;
+        }
+        let threads = by_process.entry(t.process.load(Relaxed)).or_default();
+        threads.calls += counted(&t.by_hook, &t.by_trap, &t.passed);
+        threads.slept = threads.slept.saturating_add(t.slept_tsc.load(Relaxed));
+        if t.kernel_says_dead() {
+            continue;
+        }
+        threads.count += 1;
+        let waits_for = t.waits_for.load(Relaxed);
+        if waits_for != 0 {
+            let since = now.saturating_sub(t.waits_since.load(Relaxed));
+            threads.waits.push(Wait {
+                tid: t.tid.load(Relaxed),
+                object: object_name(arena, waits_for & !TO_WRITE),
+                purpose: if waits_for & TO_WRITE != 0 {
+                    "write"
+                } else {
+                    "read"
+                },
+                since_ns: clock.ns(since),
+            });
+        }
+    }
+    by_process
+}
+
+fn object_name(arena: &Arena, pipe_slot: u32) -> String {
+    let id = pipe::get(arena, pipe_slot).map(|p| p.id.load(Relaxed));
+    id.map_or_else(|| "?".to_owned(), |id| format!("pipe#{id}"))
+}
+
+/// Processes that the arena knows, dead ones too, in the order of their slots.
+pub fn processes(arena: &Arena, clock: &Clock, now: u64) -> Vec<ProcessView> {
+    let mut threads = threads(arena, clock, now);
+    let used = arena
+        .header()
+        .procs_used
+        .load(Acquire)
+        .min(layout::MAX_PROCS);
+    let mut found = Vec::new();
+    for slot in 1..used {
+        let Some(p) = task::process(arena, slot) else {
+            break;
+        };
+        let state = p.state.load(Acquire);
+        if state == proc_state::FREE {
+            continue;
+        }
+        let pid = p.pid.load(Relaxed);
+        let start = p.start.load(Relaxed);
+        let live = state != proc_state::DEAD && !procfs::thread_is_gone(pid, pid, start);
+        let stat = if live { procfs::process(pid) } else { None };
+        let of_threads = threads.remove(&slot).unwrap_or_default();
+        let mut calls = counted(&p.by_hook, &p.by_trap, &p.passed);
+        calls += of_threads.calls;
+        found.push(ProcessView {
+            pid,
+            ppid: p.ppid.load(Relaxed),
+            state: state_name(state),
+            kernel_state: stat.as_ref().map(|s| s.state),
+            comm: stat.map_or_else(|| comm_text(p.comm()), |s| s.comm),
+            command: if live {
+                procfs::command_line(pid)
+            } else {
+                None
+            },
+            threads: if live {
+                procfs::threads(pid)
+            } else {
+                of_threads.count
+            },
+            descriptors: p.fd_count.load(Relaxed),
+            calls,
+            slept_ns: clock.ns(p.slept_tsc.load(Relaxed).saturating_add(of_threads.slept)),
+            waits: of_threads.waits,
+        });
+    }
+    found
+}

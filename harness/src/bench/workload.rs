@@ -1,0 +1,218 @@
+//! The worker's half: what a program does, through libc's own names.
+//!
+//! Nothing here knows in which world it runs. Each prints nanoseconds for one operation.
+
+use std::io;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::sys::process;
+use crate::ui;
+
+/// Runs workload `name` and prints its figure.
+pub fn run(name: &str, iterations: u64) -> Result<()> {
+    let n = iterations.max(1);
+    let ns = match name {
+        "write+read" => write_read(n),
+        "pingpong" => ping_pong(n),
+        "file" => file(n, false),
+        "file-armed" => file(n, true),
+        "start" => start(n),
+        _ => match name
+            .strip_prefix("stream-")
+            .and_then(|size| size.parse().ok())
+        {
+            Some(size) => stream(n, size),
+            None => {
+                return Err(Error::Bench {
+                    what: name.into(),
+                    why: "no such workload".into(),
+                })
+            }
+        },
+    };
+    let ns = ns.map_err(|why| Error::Bench {
+        what: name.into(),
+        why: crate::sys::error_text(&why),
+    })?;
+    ui::print(&format!("{:.3}\n", ns as f64 / n as f64))
+}
+
+fn check(ret: isize) -> io::Result<usize> {
+    usize::try_from(ret).map_err(|_| io::Error::last_os_error())
+}
+
+fn pipe() -> io::Result<[i32; 2]> {
+    let mut fds = [0; 2];
+    // SAFETY: room for two descriptors.
+    check(unsafe { libc::pipe(fds.as_mut_ptr()) } as isize)?;
+    Ok(fds)
+}
+
+#[inline(always)]
+fn write(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: as many bytes as there are.
+    check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })
+}
+
+#[inline(always)]
+fn read(fd: i32, bytes: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: room for as many bytes as it is long.
+    check(unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) })
+}
+
+fn close(fd: i32) {
+    // SAFETY: a number; nobody uses it afterwards.
+    unsafe { libc::close(fd) };
+}
+
+/// A child that runs `f`; ends with 0 if that went well.
+fn child(f: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
+    // SAFETY: this process has one thread, so its memory is whole in the child.
+    unsafe { process::fork(|| i32::from(f().is_err())) }
+}
+
+fn join(pid: i32) -> io::Result<()> {
+    match process::wait_for_end(pid)? {
+        process::State::Exited { status: 0 } => Ok(()),
+        end => Err(io::Error::other(format!("the child ended with {end:?}"))),
+    }
+}
+
+fn elapsed(since: Instant) -> u128 {
+    since.elapsed().as_nanos()
+}
+
+/// One thread: 8 bytes in, 8 bytes out.
+fn write_read(n: u64) -> io::Result<u128> {
+    let [r, w] = pipe()?;
+    let mut bytes = [7u8; 8];
+    for _ in 0..1000 {
+        write(w, &bytes)?;
+        read(r, &mut bytes)?;
+    }
+    let start = Instant::now();
+    for _ in 0..n {
+        write(w, &bytes)?;
+        read(r, &mut bytes)?;
+    }
+    Ok(elapsed(start))
+}
+
+/// A process writes pieces of `size` bytes, another reads such pieces until the end.
+fn stream(n: u64, size: usize) -> io::Result<u128> {
+    let [r, w] = pipe()?;
+    let [ready_r, ready_w] = pipe()?;
+    let mut bytes = vec![7u8; size];
+    let reader = child(|| {
+        close(w);
+        let mut bytes = vec![0u8; size];
+        write(ready_w, b"!")?;
+        let mut total = 0u64;
+        loop {
+            match read(r, &mut bytes)? {
+                0 => break,
+                n => total += n as u64,
+            }
+        }
+        if total == n * size as u64 {
+            Ok(())
+        } else {
+            Err(io::Error::other("bytes are missing"))
+        }
+    })?;
+    close(r);
+    read(ready_r, &mut bytes[..1])?;
+    let start = Instant::now();
+    for _ in 0..n {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let done = write(w, rest)?;
+            rest = rest.get(done..).unwrap_or_default();
+        }
+    }
+    close(w);
+    join(reader)?;
+    Ok(elapsed(start))
+}
+
+/// Two processes pass one byte to and fro; the figure is for the round trip.
+fn ping_pong(n: u64) -> io::Result<u128> {
+    const WARM: u64 = 200;
+    let [there_r, there_w] = pipe()?;
+    let [back_r, back_w] = pipe()?;
+    let mut byte = [7u8];
+    let echo = child(|| {
+        let mut byte = [0u8];
+        close(there_w);
+        close(back_r);
+        while read(there_r, &mut byte)? == 1 {
+            write(back_w, &byte)?;
+        }
+        Ok(())
+    })?;
+    close(there_r);
+    close(back_w);
+    let mut round = || -> io::Result<()> {
+        write(there_w, &byte)?;
+        read(back_r, &mut byte)?;
+        Ok(())
+    };
+    (0..WARM).try_for_each(|_| round())?;
+    let start = Instant::now();
+    (0..n).try_for_each(|_| round())?;
+    let ns = elapsed(start);
+    close(there_w);
+    join(echo)?;
+    Ok(ns)
+}
+
+/// Reads an ordinary file, 64 bytes a call; `armed`: while an emulated pipe is open.
+fn file(n: u64, armed: bool) -> io::Result<u128> {
+    const LENGTH: usize = 1 << 20;
+    const PIECE: usize = 64;
+    let dir = crate::session::name::DIRECTORY;
+    // SAFETY: a NUL-terminated path.
+    let fd = unsafe {
+        libc::open(
+            format!("{dir}\0").as_ptr().cast(),
+            libc::O_TMPFILE | libc::O_RDWR,
+            0o600,
+        )
+    };
+    check(fd as isize)?;
+    write(fd, &vec![7u8; LENGTH])?;
+    if armed {
+        let [_, w] = pipe()?;
+        write(w, b"x")?;
+    }
+    let mut bytes = [0u8; PIECE];
+    let start = Instant::now();
+    for i in 0..n {
+        if i % (LENGTH / PIECE) as u64 == 0 {
+            // SAFETY: numbers.
+            unsafe { libc::lseek(fd, 0, libc::SEEK_SET) };
+        }
+        if read(fd, &mut bytes)? != PIECE {
+            return Err(io::Error::other("the file is too short"));
+        }
+    }
+    Ok(elapsed(start))
+}
+
+/// Starts /bin/true and waits for it.
+fn start(n: u64) -> io::Result<u128> {
+    let start = Instant::now();
+    for _ in 0..n {
+        // SAFETY: this process has one thread; the child does nothing but exec.
+        let pid = unsafe {
+            process::fork(|| {
+                let args = [c"/bin/true".as_ptr(), std::ptr::null()];
+                libc::execv(c"/bin/true".as_ptr(), args.as_ptr());
+                127
+            })
+        }?;
+        join(pid)?;
+    }
+    Ok(elapsed(start))
+}

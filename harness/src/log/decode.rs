@@ -1,0 +1,278 @@
+//! From a record of a thread's ring to an entry of the log.
+
+use std::sync::Arc;
+
+use ringer_kernel::log::record::layer;
+use ringer_kernel::log::{ring, Cause, Kind, Record};
+
+use super::drain::{Raw, Who};
+use super::entry::{Calls, End, Entry, ErrorNumber, Layer, Object, Op};
+use super::flags;
+use super::merge::Merged;
+use crate::sys::clock::Clock;
+
+/// A thread as records of it are labelled.
+struct Label {
+    ring: u32,
+    pid: u32,
+    tid: u32,
+    comm: Arc<str>,
+}
+
+pub struct Decoder {
+    clock: Clock,
+    labels: Vec<Label>,
+}
+
+impl Decoder {
+    pub fn new(clock: Clock) -> Decoder {
+        Decoder {
+            clock,
+            labels: Vec::new(),
+        }
+    }
+
+    /// The threads that the drainer has met, in the order of [`Raw::who`].
+    pub fn meet(&mut self, who: &Who) {
+        let comm = crate::sys::comm_text(who.comm).into();
+        self.labels.push(Label {
+            ring: who.ring,
+            pid: who.pid,
+            tid: who.tid,
+            comm,
+        });
+    }
+
+    pub fn decode(&self, merged: &Merged) -> Entry {
+        match merged {
+            Merged::Record(raw) => self.record(raw),
+            Merged::Late(raw) => Entry {
+                late: true,
+                ..self.record(raw)
+            },
+            Merged::Gap {
+                object,
+                missing,
+                tsc,
+            } => Entry {
+                t_ns: self.clock.since_start(*tsc),
+                layer: Some(Layer::Own),
+                op: Op::Lost,
+                obj: Some(Object(*object)),
+                count: Some(*missing),
+                ..Entry::default()
+            },
+        }
+    }
+
+    fn record(&self, raw: &Raw) -> Entry {
+        let r = &raw.record;
+        let mut e = Entry {
+            t_ns: self.clock.since_start(r.tsc),
+            layer: match r.aux {
+                layer::HOOK => Some(Layer::Hook),
+                layer::TRAP => Some(Layer::Trap),
+                layer::OWN => Some(Layer::Own),
+                _ => None,
+            },
+            fd: (r.fd >= 0).then_some(r.fd),
+            cause: (r.cause != 0).then_some(r.cause),
+            ..Entry::default()
+        };
+        if let Some(label) = self.labels.get(raw.who as usize) {
+            e.id = ring::record_id(label.ring, r.commit.wrapping_sub(1));
+            e.pid = label.pid;
+            e.tid = label.tid;
+            e.comm = label.comm.clone();
+        }
+        if r.object != 0 {
+            e.obj = Some(Object(r.object));
+            e.seq = Some(r.seq);
+        }
+        let kind = Kind::from_raw(r.kind);
+        match kind {
+            Kind::Write
+            | Kind::Read
+            | Kind::WriteFailed
+            | Kind::ReadFailed
+            | Kind::Eof
+            | Kind::KernelWrite
+            | Kind::KernelRead => transfer(&mut e, r, kind),
+            Kind::Block | Kind::Wake | Kind::Interrupted => self.wait(&mut e, r, kind),
+            Kind::Start
+            | Kind::Exit
+            | Kind::Fork
+            | Kind::Exec
+            | Kind::ExecFailed
+            | Kind::Layers
+            | Kind::Reaped => process(&mut e, r, kind),
+            _ => object(&mut e, r, kind),
+        }
+        e
+    }
+
+    fn wait(&self, e: &mut Entry, r: &Record, kind: Kind) {
+        match kind {
+            Kind::Block => {
+                e.op = Op::Block;
+                e.end = Some(End::from_raw(r.a as u64));
+            }
+            Kind::Wake => {
+                e.op = Op::Wake;
+                e.slept_ns = Some(self.clock.ns(r.a as u64));
+            }
+            _ => {
+                e.op = Op::Interrupted;
+                e.yes = Some(r.a == 1);
+            }
+        }
+    }
+}
+
+fn transfer(e: &mut Entry, r: &Record, kind: Kind) {
+    let writes = matches!(kind, Kind::Write | Kind::WriteFailed | Kind::KernelWrite);
+    e.op = if writes { Op::Write } else { Op::Read };
+    e.end = Some(if writes { End::Write } else { End::Read });
+    match kind {
+        Kind::Write | Kind::Read => {
+            let bytes = r.a as u64;
+            e.ret = Some(r.a);
+            e.bytes = Some(bytes);
+            e.pos = Some([r.b, r.b.saturating_add(bytes)]);
+            e.queued = Some(r.c);
+        }
+        Kind::WriteFailed | Kind::ReadFailed => {
+            e.ret = Some(-1);
+            e.errno = Some(ErrorNumber(r.a as i32));
+            e.bytes = (r.b != 0).then_some(r.b);
+        }
+        Kind::Eof => {
+            e.ret = Some(0);
+            e.bytes = Some(0);
+            e.pos = Some([r.b, r.b]);
+        }
+        _ => {
+            e.kernel = true;
+            result(e, r.a);
+            e.bytes = u64::try_from(r.a).ok();
+        }
+    }
+}
+
+/// A raw result: -4095..=-1 is an error.
+fn result(e: &mut Entry, ret: i64) {
+    if (-4095..0).contains(&ret) {
+        e.ret = Some(-1);
+        e.errno = Some(ErrorNumber(-ret as i32));
+    } else {
+        e.ret = Some(ret);
+    }
+}
+
+fn process(e: &mut Entry, r: &Record, kind: Kind) {
+    match kind {
+        Kind::Start => {
+            e.op = Op::Start;
+            e.who = Some(r.a as u32);
+            e.yes = Some(r.b == 1);
+        }
+        Kind::Exit => {
+            e.op = Op::Exit;
+            e.status = Some(r.a);
+        }
+        Kind::Fork => {
+            e.op = Op::Fork;
+            result(e, r.a);
+            e.who = u32::try_from(r.a).ok();
+            e.flags = Some(flags::clone(r.b)).filter(|f| !f.is_empty());
+        }
+        Kind::Exec => {
+            e.op = Op::Exec;
+            e.yes = Some(r.a == 1);
+            e.why = (r.a != 1).then(|| Cause::describe(r.b as u32).into());
+        }
+        Kind::ExecFailed => {
+            e.op = Op::Exec;
+            e.ret = Some(-1);
+            e.errno = Some(ErrorNumber(r.a as i32));
+        }
+        Kind::Layers => {
+            e.op = Op::Layers;
+            // The supervisor speaks for a dead process: see `launch::watch`.
+            e.who = e.fd.take().and_then(|pid| u32::try_from(pid).ok());
+            e.calls = Some(Calls {
+                hook: r.a as u64,
+                trap: r.b,
+                passed: r.c,
+            });
+        }
+        _ => {
+            e.op = Op::Reaped;
+            e.who = Some(r.a as u32);
+        }
+    }
+}
+
+fn object(e: &mut Entry, r: &Record, kind: Kind) {
+    let end = |raw: u64| Some(End::from_raw(raw));
+    match kind {
+        Kind::Create => {
+            e.op = Op::Pipe2;
+            e.ret = Some(0);
+            e.fd = None;
+            e.fds = Some([r.a as i32, r.b as i32]);
+            e.flags = Some(flags::pipe2(r.c >> 32));
+            e.slots = Some(r.c as u32);
+        }
+        Kind::Adopt => {
+            e.op = Op::Adopt;
+            e.end = end(r.a as u64);
+        }
+        Kind::Dup => {
+            e.op = Op::Dup;
+            e.ret = Some(r.a);
+            e.end = end(r.b);
+        }
+        Kind::Close => {
+            e.op = Op::Close;
+            e.ret = Some(0);
+            e.end = end(r.a as u64);
+            e.left = Some(r.b);
+        }
+        Kind::Free => {
+            e.op = Op::Free;
+            e.bytes = Some(r.a as u64);
+        }
+        Kind::Demote => {
+            e.op = Op::Demote;
+            e.why = Some(Cause::describe(r.a as u32).into());
+            e.bytes = Some(r.b);
+        }
+        Kind::Resize => {
+            e.op = Op::Resize;
+            e.slots = Some(r.a as u32);
+        }
+        Kind::Watch => e.op = Op::Watch,
+        Kind::SetFlags => {
+            e.op = Op::SetFlags;
+            e.ret = Some(0);
+            e.end = end(r.b);
+            e.flags = Some(flags::status(r.a as u64 & !3 | (r.b & 1)));
+        }
+        Kind::Orphaned => {
+            e.op = Op::Orphaned;
+            e.who = None;
+        }
+        Kind::Lost => {
+            e.op = Op::Lost;
+            e.count = Some(r.a as u64);
+        }
+        _ => {
+            e.op = Op::Unknown;
+            e.raw = Some((r.kind, r.a, r.b, r.c));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Unnamed sessions whose processes are all gone: nobody else removes them.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::*;
+
+use ringer_kernel::arena::header::Unusable;
+use ringer_kernel::arena::{layout, Arena, BUILD};
+use ringer_kernel::task::{self, proc_state, Process};
+
+use super::{name, Access};
+use crate::sys::{procfs, Here};
+
+/// Removes what is left over. Trouble is nobody's concern: it is tried again next time.
+pub fn remove() {
+    for path in name::files().iter().filter(|p| name::is_unnamed(p)) {
+        if is_left_over(path) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn is_left_over(path: &Path) -> bool {
+    let Ok(session) = super::open(path, Access::Look) else {
+        return false;
+    };
+    let header = session.header();
+    // Another build's tables may be laid out otherwise; those of another layout surely are.
+    match header.check(BUILD, layout::ARENA_BYTES as u64) {
+        Ok(()) | Err(Unusable::OtherBuild) => {}
+        Err(_) => return false,
+    }
+    let masters = [&header.creator, &header.supervisor];
+    !masters
+        .iter()
+        .any(|pid| procfs::is_alive(pid.load(Relaxed)))
+        && session.is_deserted()
+}
+
+/// The processes of a session that are there, as far as the arena knows, by their slots; those
+/// that are dead and nobody noticed are not.
+pub fn live_processes(arena: &Arena) -> impl Iterator<Item = (u32, &'static Process)> {
+    let arena = *arena;
+    let used = arena
+        .header()
+        .procs_used
+        .load(Acquire)
+        .min(layout::MAX_PROCS);
+    (1..used).filter_map(move |slot| {
+        let p = task::process(&arena, slot)?;
+        let there = match p.state.load(Acquire) {
+            proc_state::LIVE | proc_state::EXECING | proc_state::UNSHIMMED => {
+                !task::process_is_gone(&Here, p)
+            }
+            // It has not said its number yet; who has its parent's mapping is seen by that.
+            proc_state::ANNOUNCED => task::process(&arena, p.parent.load(Relaxed))
+                .is_some_and(|parent| !task::process_is_gone(&Here, parent)),
+            _ => false,
+        };
+        there.then_some((slot, p))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::Temporary;
+
+    /// A process that has ended, and whose number nobody has (for now).
+    fn dead_pid() -> u32 {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
+    #[test]
+    fn a_session_is_left_over_when_everybody_is_dead() {
+        let made = Temporary::new(0);
+        let copy = std::process::Command::new("cp")
+            .arg("--sparse=always")
+            .arg(&made.0.path)
+            .arg(made.0.path.with_extension("copy"))
+            .status();
+        assert!(copy.unwrap().success());
+        let path = made.0.path.with_extension("copy");
+        assert!(!is_left_over(&path), "its creator lives");
+
+        let copied = super::super::open(&path, Access::Member).unwrap();
+        copied.header().creator.store(dead_pid(), Relaxed);
+        assert!(!is_left_over(&path), "it is open elsewhere");
+        drop(copied);
+        // Our own mapping stays, as every mapping of an arena does: no file goes while we test.
+        assert!(!is_left_over(&path));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn only_processes_that_exist_are_live() {
+        let made = Temporary::new(0);
+        let arena = &made.0.arena;
+        let me = std::process::id();
+        for pid in [me, dead_pid()] {
+            let start = procfs::start_of(pid);
+            task::claim_process(arena, &Here, proc_state::LIVE, pid, 0, start).unwrap();
+        }
+        let live: Vec<u32> = live_processes(arena)
+            .map(|(_, p)| p.pid.load(Relaxed))
+            .collect();
+        assert_eq!(live, [me]);
+    }
+}

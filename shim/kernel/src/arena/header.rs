@@ -1,0 +1,177 @@
+//! The first page: who may attach, what is switched on, and the heads of the free lists.
+
+use core::array;
+
+use super::layout::{LAYOUT_VERSION, MAGIC};
+use super::safe::ArenaSafe;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use crate::sync::robust::RobustLock;
+
+/// Free lists of the heap and the tables: see `alloc`.
+pub const CLASSES: usize = super::alloc::CLASSES;
+
+/// Bits of [`Header::flags`].
+pub mod flag {
+    /// Transitions are logged.
+    pub const LOG: u32 = 1;
+    /// The real kernel serves; ringer only watches.
+    pub const OBSERVE: u32 = 2;
+    /// The session has a name: it outlives its processes.
+    pub const NAMED: u32 = 4;
+    /// Pipes are emulated (`--emulate`).
+    pub const EMULATE_PIPE: u32 = 8;
+}
+
+/// # Lock
+///
+/// `lock` guards `bump`, `free`, and the tables' free lists and high-water marks. Everything
+/// else is immutable after creation, or an atomic counter.
+#[repr(C, align(64))]
+pub struct Header {
+    /// Written last by the creator: no magic, no arena.
+    pub magic: AtomicU64,
+    pub layout_version: AtomicU32,
+    pub flags: AtomicU32,
+    /// Build of the shim: only the same build may attach.
+    pub build: AtomicU64,
+    /// Length of the file, bytes.
+    pub len: AtomicU64,
+    /// CLOCK_MONOTONIC and the time-stamp counter at creation: `ringer` converts by them.
+    pub created_ns: AtomicU64,
+    pub created_tsc: AtomicU64,
+    /// Process that made the session, and the supervisor's pid (0: none).
+    pub creator: AtomicU32,
+    pub supervisor: AtomicU32,
+
+    pub lock: RobustLock,
+    /// Most slots of each table that were ever in use.
+    pub procs_used: AtomicU32,
+    pub tasks_used: AtomicU32,
+    pub files_used: AtomicU32,
+    pub pipes_used: AtomicU32,
+    pub rings_used: AtomicU32,
+    pub files_free: AtomicU32,
+    pub pipes_free: AtomicU32,
+    /// Next unused unit of the heap.
+    pub bump: AtomicU32,
+    /// Next unused unit of the chunk that small blocks come from, and that chunk's end.
+    pub small_at: AtomicU32,
+    pub populated: AtomicU32,
+    pub free: [AtomicU32; CLASSES],
+
+    /// pipe#N: names for people, never reused.
+    pub pipe_ids: AtomicU32,
+    pub pipes_live: AtomicU32,
+    /// Bumped whenever a process comes or goes: the supervisor sleeps on it.
+    pub proc_events: AtomicU32,
+    /// Demotions, by cause: see `log::Cause`.
+    pub demotions: AtomicU32,
+    /// Times that a lock was taken over from a dead owner.
+    pub orphaned: AtomicU32,
+    /// Process slot where the next look for dead processes begins.
+    pub sweep_at: AtomicU32,
+}
+
+// SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
+unsafe impl ArenaSafe for Header {}
+
+/// Why an arena can not be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unusable {
+    NotAnArena,
+    OtherLayout { found: u32 },
+    OtherBuild,
+    Truncated,
+}
+
+impl Header {
+    pub const fn zeroed() -> Header {
+        // A const initialiser, not a shared constant.
+        #[allow(clippy::declare_interior_mutable_const)]
+        const ZERO: AtomicU32 = AtomicU32::new(0);
+        const fn z64() -> AtomicU64 {
+            AtomicU64::new(0)
+        }
+        const fn z() -> AtomicU32 {
+            AtomicU32::new(0)
+        }
+        Header {
+            magic: z64(),
+            layout_version: z(),
+            flags: z(),
+            build: z64(),
+            len: z64(),
+            created_ns: z64(),
+            created_tsc: z64(),
+            creator: z(),
+            supervisor: z(),
+            lock: RobustLock { word: z() },
+            procs_used: z(),
+            tasks_used: z(),
+            files_used: z(),
+            pipes_used: z(),
+            rings_used: z(),
+            files_free: z(),
+            pipes_free: z(),
+            bump: z(),
+            small_at: z(),
+            populated: z(),
+            free: [ZERO; CLASSES],
+            pipe_ids: z(),
+            pipes_live: z(),
+            proc_events: z(),
+            demotions: z(),
+            orphaned: z(),
+            sweep_at: z(),
+        }
+    }
+
+    /// Fills in a fresh, all-zero arena. The magic goes in last: a half-made arena is none.
+    pub fn initialise(&self, len: u64, build: u64, flags: u32, creator: u32, ns: u64, tsc: u64) {
+        self.layout_version.store(LAYOUT_VERSION, Relaxed);
+        self.flags.store(flags, Relaxed);
+        self.build.store(build, Relaxed);
+        self.len.store(len, Relaxed);
+        self.created_ns.store(ns, Relaxed);
+        self.created_tsc.store(tsc, Relaxed);
+        self.creator.store(creator, Relaxed);
+        // Index 0 of every table is "none".
+        for used in [
+            &self.procs_used,
+            &self.tasks_used,
+            &self.files_used,
+            &self.pipes_used,
+            &self.rings_used,
+        ] {
+            used.store(1, Relaxed);
+        }
+        self.magic.store(MAGIC, Release); // pairs with `check`
+    }
+
+    /// Whether a process of build `build`, which mapped `mapped` bytes, may use this arena.
+    pub fn check(&self, build: u64, mapped: u64) -> Result<(), Unusable> {
+        if self.magic.load(Acquire) != MAGIC {
+            return Err(Unusable::NotAnArena);
+        }
+        let found = self.layout_version.load(Relaxed);
+        if found != LAYOUT_VERSION {
+            return Err(Unusable::OtherLayout { found });
+        }
+        if self.build.load(Relaxed) != build {
+            return Err(Unusable::OtherBuild);
+        }
+        if self.len.load(Relaxed) != mapped {
+            return Err(Unusable::Truncated);
+        }
+        Ok(())
+    }
+
+    pub fn has(&self, bit: u32) -> bool {
+        self.flags.load(Relaxed) & bit != 0
+    }
+
+    /// The free lists as they are now, for `ringer ipcs` and tests.
+    pub fn free_lists(&self) -> [u32; CLASSES] {
+        array::from_fn(|i| self.free.get(i).map_or(0, |f| f.load(Relaxed)))
+    }
+}

@@ -1,0 +1,72 @@
+//! What ringer-kernel needs from the process that it runs in: sleeping, waking, memory, time.
+
+use crate::sync::futex::Futex;
+use crate::sync::wait_queue::Processors;
+
+/// The world outside. The shim's goes through its gate; the tests' through std.
+pub trait Host: Futex {
+    /// Makes the pages at `p..p + len` exist. `false`: no memory for them.
+    fn populate(&self, p: *mut u8, len: usize) -> bool;
+
+    /// Whether no thread `tid` of process `pid`, started at `start` clock ticks after boot, lives
+    /// any more. Asks the real kernel; slow.
+    fn thread_is_gone(&self, pid: u32, tid: u32, start: u64) -> bool;
+
+    fn processors(&self) -> Processors;
+
+    /// Time-stamp counter, for log records.
+    fn tsc(&self) -> u64;
+}
+
+/// The real descriptor under an emulated one.
+pub trait Twin {
+    /// Whether the kernel says that the other end has no holder any more (POLLHUP, POLLERR).
+    fn peer_gone(&self) -> bool;
+
+    /// Whether the descriptor of the call still names what it named when the call began.
+    fn is_open(&self) -> bool;
+}
+
+/// Guest memory, reached by fault-safe copies only.
+pub trait UserRead {
+    /// Copies the next `len` bytes to `dst` and advances. `false`: EFAULT, nothing advanced.
+    fn copy_in(&mut self, dst: *mut u8, len: usize) -> bool;
+    /// Goes back to an earlier position, in bytes from the start.
+    fn rewind(&mut self, to: usize);
+    fn position(&self) -> usize;
+}
+
+/// See [`UserRead`].
+pub trait UserWrite {
+    /// Copies `len` bytes from `src` to the next ones and advances. `false`: EFAULT.
+    fn copy_out(&mut self, src: *const u8, len: usize) -> bool;
+}
+
+/// Where a process dies in a crash test. Free in a build without the feature.
+#[inline(always)]
+pub fn crash_point(name: &str) {
+    #[cfg(feature = "crash-points")]
+    crash::reached(name);
+    #[cfg(not(feature = "crash-points"))]
+    let _ = name;
+}
+
+#[cfg(feature = "crash-points")]
+pub mod crash {
+    use crate::sync::atomic::{AtomicU64, Ordering::*};
+    static HANDLER: AtomicU64 = AtomicU64::new(0);
+
+    /// `f` is called at every crash point.
+    pub fn set_handler(f: fn(&str)) {
+        HANDLER.store(f as usize as u64, Release);
+    }
+
+    pub(super) fn reached(name: &str) {
+        let f = HANDLER.load(Acquire) as usize;
+        if f != 0 {
+            // SAFETY: only `set_handler` stores here, and only a `fn(&str)`.
+            let f = unsafe { core::mem::transmute::<usize, fn(&str)>(f) };
+            f(name);
+        }
+    }
+}

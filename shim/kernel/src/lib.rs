@@ -1,0 +1,42 @@
+//! ringer's user-space kernel: what lives in shared memory and what happens to it.
+//!
+//! It knows nothing of hooks, twins or libc; it makes no system call but through [`host`].
+//!
+//! # Lock order
+//!
+//! ```text
+//! process.fd_lock
+//! pipe.rlock
+//!   pipe.wlock
+//!     pipe.token_lock
+//! header.lock            (innermost: nothing is taken while it is held)
+//! ```
+//!
+//! # Crash points
+//!
+//! Each module lists its own under "Crash points"; `tests/crash` kills a process at each
+//! [`host::crash_point`] of the source.
+
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(loom, allow(dead_code))]
+
+pub mod abi;
+#[cfg(not(loom))]
+pub mod arena;
+#[cfg(not(loom))]
+pub mod file;
+#[cfg(not(loom))]
+pub mod host;
+#[cfg(not(loom))]
+pub mod log;
+#[cfg(not(loom))]
+pub mod pipe;
+/// The slot word alone, for its model: loom has no arena.
+#[cfg(all(test, loom))]
+#[path = "pipe/slot.rs"]
+mod slot;
+pub mod sync;
+#[cfg(not(loom))]
+pub mod sys;
+#[cfg(not(loom))]
+pub mod task;

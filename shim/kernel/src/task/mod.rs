@@ -1,0 +1,14 @@
+//! Processes and threads of a session, and who of them is dead.
+
+mod process;
+pub mod reap;
+mod table;
+mod thread;
+
+pub use process::{proc_state, Process};
+pub use reap::reap_process;
+pub use table::{
+    claim_process, claim_task, find_process, is_dead, process, process_is_gone, release_task,
+    retire_process, task, task_of,
+};
+pub use thread::{task_state, Task};

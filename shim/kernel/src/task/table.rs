@@ -1,0 +1,224 @@
+//! Finding, claiming and giving back the slots of processes and threads.
+//!
+//! # Crash points
+//!
+//! - C1. Killed after a process's slot is CLAIMED and before it is filled in: the slot leaks.
+//! - C2. Killed between CLAIMING and the new generation: the thread's slot leaks.
+
+use super::process::{proc_state, Process};
+use super::thread::{task_state, Task};
+use crate::arena::{layout, Arena};
+use crate::host::Host;
+use crate::sync::atomic::Ordering::*;
+use crate::sync::lock_word::OwnerId;
+
+/// Bits of an [`OwnerId`] that number the slot; the rest is its generation.
+const SLOT_BITS: u32 = 15;
+const GENERATIONS: u32 = 1 << (30 - SLOT_BITS);
+/// In a thread's `generation`: somebody is filling the slot in, so it is nobody else's to claim.
+const CLAIMING: u32 = 1 << 31;
+
+const _: () = assert!(layout::MAX_TASKS <= 1 << SLOT_BITS);
+
+pub fn process(arena: &Arena, slot: u32) -> Option<&'static Process> {
+    arena.slot(layout::PROCS, layout::MAX_PROCS, slot)
+}
+
+pub fn task(arena: &Arena, slot: u32) -> Option<&'static Task> {
+    arena.slot(layout::TASKS, layout::MAX_TASKS, slot)
+}
+
+/// The thread that a lock word or a witness names. `None`: it is gone, its slot is another's.
+#[inline(always)]
+pub fn task_of(arena: &Arena, owner: OwnerId) -> Option<&'static Task> {
+    let task = task(arena, owner.raw() & ((1 << SLOT_BITS) - 1))?;
+    let generation = task.generation.load(Relaxed) % GENERATIONS;
+    (generation == owner.raw() >> SLOT_BITS).then_some(task)
+}
+
+/// Whether a lock's owner is dead. Cheap when the kernel has marked it; otherwise the real
+/// kernel is asked.
+pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
+    let Some(task) = task_of(arena, owner) else {
+        return true;
+    };
+    if task.surely_alive() {
+        return false;
+    }
+    task.kernel_says_dead() || {
+        let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
+        host.thread_is_gone(pid, tid, task.start.load(Relaxed))
+    }
+}
+
+/// A slot for a new thread of process `process`. `None`: the table is full.
+///
+/// The caller has no identity yet, so the table is claimed by compare-and-swap, not by a lock.
+pub fn claim_task(
+    arena: &Arena,
+    host: &impl Host,
+    process: u32,
+    pid: u32,
+    tid: u32,
+    start: u64,
+) -> Option<(u32, OwnerId)> {
+    let used = &arena.header().tasks_used;
+    // Twice: first only what is free or marked dead by the kernel, then what must be asked for.
+    for thorough in [false, true] {
+        let mut slot = 1;
+        while slot < layout::MAX_TASKS {
+            let task = task(arena, slot)?;
+            // Before the look at `state` and `life`: if the slot is claimed after that look, the
+            // exchange below fails. (Pairs with the Release at the end of a claim.)
+            let generation = task.generation.load(Acquire);
+            let state = task.state.load(Acquire);
+            let reusable = match state {
+                task_state::FREE => true,
+                _ if task.kernel_says_dead() => true,
+                _ => {
+                    thorough
+                        && task.life.load(Relaxed) == 0
+                        && host.thread_is_gone(
+                            task.pid.load(Relaxed),
+                            task.tid.load(Relaxed),
+                            task.start.load(Relaxed),
+                        )
+                }
+            };
+            let mut next = (generation % GENERATIONS + 1) % GENERATIONS;
+            if next == 0 {
+                next = 1;
+            }
+            // The generation is what makes the slot ours, and every old name of it stale.
+            if reusable
+                && generation & CLAIMING == 0
+                && task
+                    .generation
+                    .compare_exchange(generation, next | CLAIMING, AcqRel, Relaxed)
+                    .is_ok()
+            {
+                fold_counters(arena, task);
+                task.pid.store(pid, Relaxed);
+                task.tid.store(tid, Relaxed);
+                task.process.store(process, Relaxed);
+                task.start.store(start, Relaxed);
+                task.ring.store(0, Relaxed);
+                task.waits_for.store(0, Relaxed);
+                task.linger.store(0, Relaxed);
+                task.life.store(0, Relaxed);
+                task.state.store(task_state::LIVE, Relaxed);
+                task.generation.store(next, Release); // C2; whole from here on
+                used.fetch_max(slot + 1, Relaxed);
+                return Some((slot, OwnerId::from_raw(next << SLOT_BITS | slot)?));
+            }
+            slot += 1;
+        }
+    }
+    None
+}
+
+/// Adds what a dead thread counted to its process.
+fn fold_counters(arena: &Arena, task: &Task) {
+    let process = process(arena, task.process.load(Relaxed));
+    for (from, to) in [
+        (&task.by_hook, process.map(|p| &p.by_hook)),
+        (&task.by_trap, process.map(|p| &p.by_trap)),
+        (&task.passed, process.map(|p| &p.passed)),
+        (&task.sleeps, process.map(|p| &p.sleeps)),
+        (&task.slept_tsc, process.map(|p| &p.slept_tsc)),
+    ] {
+        let n = from.swap(0, Relaxed);
+        if let Some(to) = to {
+            to.fetch_add(n, Relaxed);
+        }
+    }
+}
+
+/// Gives a thread's slot back, by itself or by whoever found it dead.
+pub fn release_task(arena: &Arena, task: &Task) {
+    fold_counters(arena, task);
+    task.state.store(task_state::FREE, Release);
+}
+
+/// The live slot of process `pid`, if it has one.
+pub fn find_process(arena: &Arena, pid: u32) -> Option<(u32, &'static Process)> {
+    let used = arena
+        .header()
+        .procs_used
+        .load(Relaxed)
+        .min(layout::MAX_PROCS);
+    (1..used).find_map(|slot| {
+        let p = process(arena, slot)?;
+        let state = p.state.load(Acquire);
+        let live = matches!(state, proc_state::LIVE | proc_state::EXECING);
+        (live && p.pid.load(Relaxed) == pid).then_some((slot, p))
+    })
+}
+
+/// Whether the process in this slot no longer exists.
+pub fn process_is_gone(host: &impl Host, p: &Process) -> bool {
+    let pid = p.pid.load(Relaxed);
+    pid == 0 || host.thread_is_gone(pid, pid, p.start.load(Relaxed))
+}
+
+/// A slot for a process. `me` may be anything unique when the caller has no task yet.
+pub fn claim_process(
+    arena: &Arena,
+    host: &impl Host,
+    state: u32,
+    pid: u32,
+    parent: u32,
+    start: u64,
+) -> Option<(u32, &'static Process)> {
+    let used = &arena.header().procs_used;
+    let mut slot = 1;
+    while slot < layout::MAX_PROCS {
+        let p = process(arena, slot)?;
+        let seen = p.state.load(Acquire);
+        if matches!(seen, proc_state::FREE | proc_state::DEAD)
+            && p.fd_count.load(Relaxed) == 0
+            && p.state
+                .compare_exchange(seen, proc_state::CLAIMED, AcqRel, Relaxed)
+                .is_ok()
+        {
+            p.generation.fetch_add(1, Relaxed);
+            p.pid.store(pid, Relaxed);
+            p.ppid.store(0, Relaxed);
+            p.parent.store(parent, Relaxed);
+            p.start.store(start, Relaxed);
+            p.exit_status.store(0, Relaxed);
+            for counter in [
+                &p.by_hook,
+                &p.by_trap,
+                &p.passed,
+                &p.sleeps,
+                &p.slept_tsc,
+                &p.demoted,
+            ] {
+                counter.store(0, Relaxed);
+            }
+            p.started_tsc.store(host.tsc(), Relaxed);
+            p.ended_tsc.store(0, Relaxed);
+            p.state.store(state, Release); // whole from here on
+            used.fetch_max(slot + 1, Relaxed);
+            arena.header().proc_events.fetch_add(1, Release);
+            return Some((slot, p));
+        }
+        slot += 1;
+    }
+    None
+}
+
+/// Marks a process dead. Its descriptors must have been closed before. The generation goes first:
+/// a late reaper must not take the slot's next process for this one.
+pub fn retire_process(arena: &Arena, me: OwnerId, host: &impl Host, p: &Process) {
+    if let Some(dir) = crate::arena::Off::from_raw(p.fd_dir.swap(0, AcqRel)) {
+        crate::file::fd_table::free_blocks(arena, me, host, dir);
+    }
+    p.fd_high.store(0, Relaxed);
+    p.fd_count.store(0, Relaxed);
+    p.ended_tsc.store(host.tsc(), Relaxed);
+    p.generation.fetch_add(1, Release);
+    p.state.store(proc_state::DEAD, Release); // pairs with `claim_process` and `reap_if`
+    arena.header().proc_events.fetch_add(1, Release);
+}

@@ -1,0 +1,183 @@
+//! Arming: from the first emulated descriptor on, no system call and no signal handler of this
+//! process goes past ringer.
+//!
+//! - Syscall User Dispatch traps every `syscall` instruction outside the gate (prctl(2)).
+//! - SIGSYS, SIGSEGV and SIGBUS are ringer's own and are in no real mask: the kernel *forces*
+//!   them, and kills the process where they are blocked.
+//! - The program's handlers run behind ringer's trampoline, which notes signals that come while
+//!   the thread is inside the shim.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
+
+use crate::entry::Entry;
+use crate::gate::{self, sys};
+use crate::signal;
+use crate::tls::{tls, Tls};
+use crate::trap;
+
+const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
+const PR_SYS_DISPATCH_ON: usize = 1;
+const SIG_SETMASK: usize = 2;
+
+/// Signals that are never in a real mask: SIGBUS, SIGSEGV, SIGSYS.
+pub const FORCED: u64 =
+    1 << (libc::SIGBUS - 1) | 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGSYS - 1);
+
+/// 0: not armed. 1: one thread is at it. 2: armed. 3: the kernel has no such thing.
+static ARMED: AtomicU32 = AtomicU32::new(0);
+
+/// Selector bytes of threads that were started before the process was armed.
+const EARLY_THREADS: usize = 1024;
+static EARLY: [AtomicPtr<u8>; EARLY_THREADS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; EARLY_THREADS];
+
+pub fn is_armed() -> bool {
+    ARMED.load(Acquire) == 2
+}
+
+/// Blocks every signal that can be blocked, except the forced ones. The mask before.
+pub fn block_all() -> u64 {
+    set_mask(!FORCED)
+}
+
+pub fn set_mask(mask: u64) -> u64 {
+    let mut old = 0u64;
+    sys!(
+        libc::SYS_rt_sigprocmask,
+        SIG_SETMASK,
+        &raw const mask,
+        &raw mut old,
+        8
+    );
+    old
+}
+
+/// Arms the process, once, and this thread. `false`: this kernel has no Syscall User Dispatch, so
+/// nothing may be emulated.
+pub fn arm(entry: &Entry) -> bool {
+    match ARMED.compare_exchange(0, 1, AcqRel, Acquire) {
+        Err(3) => return false,
+        Err(1) => {
+            while ARMED.load(Acquire) == 1 {
+                core::hint::spin_loop();
+            }
+        }
+        Err(_) => {}
+        Ok(_) => {
+            // All signals wait until every handler is behind the trampoline.
+            let mask = block_all();
+            trap::install();
+            signal::wrap_all();
+            let ok = arm_thread(entry.tls, 1);
+            if ok {
+                for early in &EARLY {
+                    let selector = early.load(Acquire);
+                    if !selector.is_null() {
+                        // SAFETY: the byte of a live thread, which takes it out before it ends.
+                        unsafe { selector.write_volatile(1) };
+                    }
+                }
+            }
+            virtualise_mask(entry.tls, mask);
+            ARMED.store(if ok { 2 } else { 3 }, Release);
+            return ok;
+        }
+    }
+    if !is_armed() {
+        return false;
+    }
+    if !entry.tls.is_armed() {
+        return arm_thread(entry.tls, 1);
+    }
+    true
+}
+
+/// The real mask without the forced signals; what the program believes stays with the thread.
+pub fn virtualise_mask(tls: &Tls, mask: u64) {
+    tls.masked.set(tls.masked.get() | mask & FORCED);
+    set_mask(mask & !FORCED);
+}
+
+/// Switches dispatch on for the calling thread, with the selector at `selector`.
+pub fn arm_thread(tls: &Tls, selector: u8) -> bool {
+    let (start, len) = gate::range();
+    let byte = tls.selector.as_ptr();
+    let ret = sys!(
+        libc::SYS_prctl,
+        PR_SET_SYSCALL_USER_DISPATCH,
+        PR_SYS_DISPATCH_ON,
+        start,
+        len,
+        byte
+    );
+    if ret < 0 {
+        return false;
+    }
+    tls.dispatched.set(1);
+    tls.selector.set(selector);
+    true
+}
+
+/// A thread starts in a process that is not armed: it can be switched on later from outside.
+pub fn thread_starts() {
+    let tls = tls();
+    if tls.dispatched.get() != 0 {
+        return;
+    }
+    if !arm_thread(tls, 0) {
+        return;
+    }
+    for early in &EARLY {
+        if early
+            .compare_exchange(
+                core::ptr::null_mut(),
+                tls.selector.as_ptr(),
+                AcqRel,
+                Relaxed,
+            )
+            .is_ok()
+        {
+            break;
+        }
+    }
+    if is_armed() {
+        tls.selector.set(1);
+    }
+}
+
+/// Its selector byte is about to go away.
+pub fn thread_ends() {
+    let byte = tls().selector.as_ptr();
+    for early in &EARLY {
+        let _ = early.compare_exchange(byte, core::ptr::null_mut(), AcqRel, Relaxed);
+    }
+}
+
+/// After fork the kernel has switched dispatch off: on again, if the parent was armed.
+pub fn rearm_after_fork(tls: &Tls) {
+    if is_armed() {
+        arm_thread(tls, 1);
+    } else {
+        tls.dispatched.set(0);
+        tls.selector.set(0);
+    }
+    for early in &EARLY {
+        early.store(core::ptr::null_mut(), Relaxed);
+    }
+}
+
+/// Runs `f`, a function of libc's, with this thread's dispatch off: it is a cancellation point
+/// on a descriptor that is none of ringer's. Signal handlers in between switch it on again.
+#[inline(always)]
+pub fn unarmed<R>(f: impl FnOnce() -> R) -> R {
+    let tls = tls();
+    if tls.selector.get() == 0 {
+        return f();
+    }
+    tls.selector.set(0);
+    core::sync::atomic::compiler_fence(SeqCst);
+    let result = f();
+    core::sync::atomic::compiler_fence(SeqCst);
+    tls.selector.set(1);
+    result
+}

@@ -1,0 +1,231 @@
+//! Signal masks and the alternate stack of an armed process. SIGSYS, SIGSEGV and SIGBUS are in no
+//! real mask; what the program believes of them stays with the thread.
+
+use crate::arm::{self, FORCED};
+use crate::dispatch::Frame;
+use crate::entry::Verdict;
+use crate::gate::sys;
+use crate::host;
+use crate::signal::{self, KSigaction};
+use crate::tls::{tls, Tls};
+use crate::user;
+
+pub const SIG_BLOCK: usize = 0;
+pub const SIG_UNBLOCK: usize = 1;
+pub const SIG_SETMASK: usize = 2;
+
+/// The mask that results from `how` and `set`. `None`: EINVAL.
+fn changed(now: u64, how: usize, set: u64) -> Option<u64> {
+    // SIGKILL and SIGSTOP are never blocked. [sigprocmask(2)]
+    let set = set & !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+    match how {
+        SIG_BLOCK => Some(now | set),
+        SIG_UNBLOCK => Some(now & !set),
+        SIG_SETMASK => Some(set),
+        _ => None,
+    }
+}
+
+/// rt_sigprocmask(2) by trap: the frame's mask is the program's.
+pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
+    let [how, set, old, size, ..] = frame.args();
+    if size != 8 {
+        return Verdict::errno(libc::EINVAL);
+    }
+    let tls = tls();
+    let now = frame.mask() | tls.masked.get();
+    let mut next = now;
+    if set != 0 {
+        let Some(set) = user::fetch::<u64>(set) else {
+            return Verdict::errno(libc::EFAULT);
+        };
+        match changed(now, how, set) {
+            Some(mask) => next = mask,
+            None => return Verdict::errno(libc::EINVAL),
+        }
+    }
+    if old != 0 && !user::put(old, &now) {
+        // The kernel has changed the mask by then, too.
+        apply(tls, next);
+        frame.set_mask(next & !FORCED);
+        return Verdict::errno(libc::EFAULT);
+    }
+    apply(tls, next);
+    frame.set_mask(next & !FORCED);
+    Verdict::Done(0)
+}
+
+/// What the program believes of the forced signals; one that waited is sent when it is unblocked.
+fn apply(tls: &Tls, mask: u64) {
+    tls.masked.set(mask & FORCED);
+    let due = tls.pending.get() & !mask;
+    if due != 0 {
+        tls.pending.set(tls.pending.get() & mask);
+        for sig in 1..=64u32 {
+            if due & (1 << (sig - 1)) != 0 {
+                sys!(libc::SYS_tgkill, host::getpid(), host::gettid(), sig);
+            }
+        }
+    }
+}
+
+/// sigprocmask(3) and pthread_sigmask(3) by hook, armed or not: the forced signals never get into
+/// a real mask. Returns -errno.
+pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
+    let tls = tls();
+    let mut real = 0u64;
+    let mut given = None;
+    if set != 0 {
+        match user_u64(set) {
+            Some(mask) => given = Some(mask),
+            None => return -(libc::EFAULT as isize),
+        }
+    }
+    // A single thread's real mask is the truth until the process is armed: libc has more ways to
+    // change it than have hooks. With more threads, another one may arm the process any time.
+    let keep_out = if arm::is_armed() || crate::hooks::has_threads() {
+        FORCED
+    } else {
+        0
+    };
+    let ret = match given {
+        None => sys!(libc::SYS_rt_sigprocmask, how, 0, &raw mut real, 8),
+        Some(mask) => {
+            let mask = mask & !keep_out & !LIBC_INTERNAL;
+            sys!(
+                libc::SYS_rt_sigprocmask,
+                how,
+                &raw const mask,
+                &raw mut real,
+                8
+            )
+        }
+    };
+    if ret < 0 {
+        return ret;
+    }
+    let before = real | tls.masked.get();
+    if old != 0 && !user_put_u64(old, before) {
+        return -(libc::EFAULT as isize);
+    }
+    if let Some(next) = given.and_then(|g| changed(before, how as usize, g)) {
+        apply(tls, next & keep_out);
+    }
+    0
+}
+
+/// SIGCANCEL and SIGSETXID: glibc keeps them out of every mask that a program sets. (glibc 2.36,
+/// sysdeps/unix/sysv/linux/internal-signals.h)
+const LIBC_INTERNAL: u64 = 1 << 31 | 1 << 32;
+
+/// Before arming a fault is the program's own, as it would be in libc.
+fn user_u64(p: usize) -> Option<u64> {
+    if arm::is_armed() {
+        return user::fetch(p);
+    }
+    // SAFETY: the program's own argument of sigprocmask(3); a bad one faults as it does in libc.
+    Some(unsafe { (p as *const u64).read_unaligned() })
+}
+
+fn user_put_u64(p: usize, value: u64) -> bool {
+    if arm::is_armed() {
+        return user::put(p, &value);
+    }
+    // SAFETY: as in `user_u64`.
+    unsafe { (p as *mut u64).write_unaligned(value) };
+    true
+}
+
+/// rt_sigaction(2) by trap.
+pub fn rt_sigaction(frame: &Frame) -> Verdict {
+    let [sig, new, old, size, ..] = frame.args();
+    if size != 8 || !(1..=64).contains(&sig) {
+        return Verdict::errno(libc::EINVAL);
+    }
+    let new = match new {
+        0 => None,
+        p => match user::fetch::<KSigaction>(p) {
+            Some(action) => Some(action),
+            None => return Verdict::errno(libc::EFAULT),
+        },
+    };
+    if new.is_some() && matches!(sig as i32, libc::SIGKILL | libc::SIGSTOP) {
+        return Verdict::errno(libc::EINVAL);
+    }
+    if tls().in_vfork.get() != 0 {
+        return vfork_sigaction(sig, new, old);
+    }
+    let mut before = KSigaction::default();
+    let ret = signal::rt_sigaction(sig, new.as_ref(), &mut before);
+    if ret == 0 && old != 0 && !user::put(old, &before) {
+        return Verdict::errno(libc::EFAULT);
+    }
+    Verdict::Done(ret)
+}
+
+/// A vfork child has actions of its own in the kernel, but shares our table with its parent: only
+/// the kernel is told, and never of the forced ones.
+fn vfork_sigaction(sig: usize, new: Option<KSigaction>, old: usize) -> Verdict {
+    let before = signal::action(sig);
+    if old != 0 && !user::put(old, &before) {
+        return Verdict::errno(libc::EFAULT);
+    }
+    match new {
+        Some(action) if FORCED & (1 << (sig - 1)) == 0 => {
+            Verdict::Done(signal::kernel_sigaction(sig, Some(&action), None))
+        }
+        _ => Verdict::Done(0),
+    }
+}
+
+/// sigaltstack(2) by trap: the frame's stack is what counts when the trap is left.
+pub fn sigaltstack(frame: &mut Frame) -> Verdict {
+    let [new, old, ..] = frame.args();
+    const MINSIGSTKSZ: usize = 2048;
+    let now = frame.altstack();
+    let on_it = {
+        let sp = frame.sp();
+        now.flags & libc::SS_DISABLE == 0 && sp > now.sp && sp <= now.sp.saturating_add(now.size)
+    };
+    let mut report = now;
+    if on_it {
+        report.flags |= libc::SS_ONSTACK;
+    }
+    if new != 0 {
+        let Some(mut want) = user::fetch::<Stack>(new) else {
+            return Verdict::errno(libc::EFAULT);
+        };
+        if on_it {
+            return Verdict::errno(libc::EPERM);
+        }
+        let mode = want.flags & !SS_FLAG_BITS;
+        if mode != libc::SS_DISABLE && mode != libc::SS_ONSTACK && mode != 0 {
+            return Verdict::errno(libc::EINVAL);
+        }
+        if mode == libc::SS_DISABLE {
+            want.sp = 0;
+            want.size = 0;
+        } else if want.size < MINSIGSTKSZ {
+            return Verdict::errno(libc::ENOMEM);
+        }
+        want.flags &= !libc::SS_ONSTACK;
+        frame.set_altstack(want);
+    }
+    if old != 0 && !user::put(old, &report) {
+        return Verdict::errno(libc::EFAULT);
+    }
+    Verdict::Done(0)
+}
+
+/// SS_AUTODISARM. (include/uapi/linux/signal.h)
+const SS_FLAG_BITS: i32 = i32::MIN;
+
+/// stack_t.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Stack {
+    pub sp: usize,
+    pub flags: i32,
+    pub pad: i32,
+    pub size: usize,
+}

@@ -1,0 +1,89 @@
+//! splice, tee, vmsplice, sendfile, and descriptors that are sent away: the pipe goes to the
+//! kernel first. Pages that are moved by reference are the kernel's business (docs/limits.md).
+
+use ringer_kernel::log::Cause;
+
+use crate::demotion;
+use crate::entry::{Entry, Verdict};
+use crate::user;
+
+use super::lookup;
+
+fn to_kernel(entry: &Entry, fd: i32, cause: Cause) {
+    if let (Some((_, e)), Some(k)) = (lookup(entry, fd), entry.ctx(fd)) {
+        demotion::demote(&k, fd, &e, cause);
+    }
+}
+
+/// splice(2).
+pub fn splice(entry: &Entry, from: i32, to: i32) -> Verdict {
+    to_kernel(entry, from, Cause::Transfer);
+    to_kernel(entry, to, Cause::Transfer);
+    Verdict::Pass
+}
+
+/// tee(2).
+pub fn tee(entry: &Entry, from: i32, to: i32) -> Verdict {
+    splice(entry, from, to)
+}
+
+/// vmsplice(2).
+pub fn vmsplice(entry: &Entry, fd: i32) -> Verdict {
+    to_kernel(entry, fd, Cause::Transfer);
+    Verdict::Pass
+}
+
+/// sendfile(2).
+pub fn sendfile(entry: &Entry, to: i32, from: i32) -> Verdict {
+    splice(entry, from, to)
+}
+
+/// struct msghdr, as far as it concerns ancillary data.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Msghdr {
+    name: usize,
+    name_len: u64,
+    iov: usize,
+    iov_len: usize,
+    control: usize,
+    control_len: usize,
+    flags: u64,
+}
+
+/// struct cmsghdr.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Cmsghdr {
+    len: usize,
+    level: i32,
+    kind: i32,
+}
+
+/// sendmsg(2) with SCM_RIGHTS: the receiver may be anybody, so what is sent is demoted.
+pub fn demote_rights(entry: &Entry, message: usize) {
+    let Some(header) = user::fetch::<Msghdr>(message) else {
+        return;
+    };
+    let mut at = header.control;
+    let end = header
+        .control
+        .saturating_add(header.control_len.min(1 << 16));
+    while at != 0 && at + core::mem::size_of::<Cmsghdr>() <= end {
+        let Some(c) = user::fetch::<Cmsghdr>(at) else {
+            return;
+        };
+        if c.len < core::mem::size_of::<Cmsghdr>() || c.len > end - at {
+            return;
+        }
+        if c.level == libc::SOL_SOCKET && c.kind == libc::SCM_RIGHTS {
+            let first = at + core::mem::size_of::<Cmsghdr>();
+            for fd_at in (first..at + c.len).step_by(4) {
+                if let Some(fd) = user::fetch::<i32>(fd_at) {
+                    to_kernel(entry, fd, Cause::ScmRights);
+                }
+            }
+        }
+        at += c.len.next_multiple_of(8);
+    }
+}

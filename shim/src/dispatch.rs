@@ -1,0 +1,235 @@
+//! By number: which system calls concern ringer, for traps and for syscall(2).
+
+use ringer_kernel::log::{Cause, Kind};
+
+use crate::attach;
+use crate::call::{self, descriptor, exec, io, mask, pipe, process, ready, transfer};
+use crate::entry::{Entry, Verdict};
+use crate::gate;
+use crate::gate::sys;
+use crate::signal;
+use crate::{adopt, demotion, user};
+
+/// The trapped thread's registers: a signal frame that only its handler sees.
+pub struct Frame {
+    uc: *mut libc::ucontext_t,
+}
+
+impl Frame {
+    /// # Safety
+    ///
+    /// `uc` is the ucontext of a live signal frame, and nobody else uses it meanwhile.
+    pub unsafe fn new(uc: *mut libc::ucontext_t) -> Frame {
+        Frame { uc }
+    }
+
+    fn get(&self, register: i32) -> u64 {
+        // SAFETY: `new`'s promise; the index is one of libc's REG_ constants.
+        unsafe { (*self.uc).uc_mcontext.gregs[register as usize] as u64 }
+    }
+
+    fn set(&mut self, register: i32, value: u64) {
+        // SAFETY: as in `get`.
+        unsafe { (*self.uc).uc_mcontext.gregs[register as usize] = value as i64 }
+    }
+
+    pub fn nr(&self) -> i64 {
+        self.get(libc::REG_RAX) as i64
+    }
+
+    pub fn args(&self) -> [usize; 6] {
+        use libc::{REG_R10, REG_R8, REG_R9, REG_RDI, REG_RDX, REG_RSI};
+        [REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9].map(|r| self.get(r) as usize)
+    }
+
+    /// In the order in which `ringer_clone_thread` pops them.
+    pub fn registers(&self) -> [u64; 12] {
+        use libc::{
+            REG_R10, REG_R12, REG_R13, REG_R14, REG_R15, REG_R8, REG_R9, REG_RBP, REG_RBX, REG_RDI,
+            REG_RDX, REG_RSI,
+        };
+        [
+            REG_RDI, REG_RSI, REG_RDX, REG_RBX, REG_RBP, REG_R8, REG_R9, REG_R10, REG_R12, REG_R13,
+            REG_R14, REG_R15,
+        ]
+        .map(|r| self.get(r))
+    }
+
+    pub fn rip(&self) -> u64 {
+        self.get(libc::REG_RIP)
+    }
+
+    pub fn sp(&self) -> usize {
+        self.get(libc::REG_RSP) as usize
+    }
+
+    pub fn set_ret(&mut self, ret: isize) {
+        self.set(libc::REG_RAX, ret as u64);
+    }
+
+    /// The call is made once more: back to the two bytes of the `syscall` instruction.
+    pub fn again(&mut self) {
+        self.set(libc::REG_RIP, self.rip().wrapping_sub(2));
+    }
+
+    pub fn mask(&self) -> u64 {
+        // SAFETY: `new`'s promise.
+        unsafe { *signal::uc_mask(self.uc) }
+    }
+
+    pub fn set_mask(&mut self, mask: u64) {
+        // SAFETY: `new`'s promise.
+        unsafe { *signal::uc_mask(self.uc) = mask };
+    }
+
+    pub fn altstack(&self) -> mask::Stack {
+        // SAFETY: `new`'s promise; stack_t is `Stack`.
+        unsafe {
+            (&raw const (*self.uc).uc_stack)
+                .cast::<mask::Stack>()
+                .read()
+        }
+    }
+
+    pub fn set_altstack(&mut self, stack: mask::Stack) {
+        // SAFETY: as in `altstack`.
+        unsafe {
+            (&raw mut (*self.uc).uc_stack)
+                .cast::<mask::Stack>()
+                .write(stack)
+        };
+    }
+}
+
+/// A trapped call. What concerns ringer is done; the rest is `Pass`.
+pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
+    let nr = frame.nr();
+    match nr {
+        libc::SYS_rt_sigreturn => {
+            // The frame that the program's handler was called on, above this one.
+            let uc = frame.sp();
+            entry.tls.depth.set(entry.tls.depth.get() - 1);
+            // SAFETY: the program ends a handler there: its stack pointer is at the ucontext.
+            unsafe { gate::sigreturn_to(uc) }
+        }
+        libc::SYS_rt_sigprocmask => mask::rt_sigprocmask(frame),
+        libc::SYS_rt_sigaction => mask::rt_sigaction(frame),
+        libc::SYS_sigaltstack => mask::sigaltstack(frame),
+        libc::SYS_fork => process::fork(entry, frame, false),
+        libc::SYS_vfork => process::fork(entry, frame, true),
+        libc::SYS_clone => process::clone(entry, frame),
+        libc::SYS_clone3 => process::clone3(entry, frame),
+        _ => plain(entry, nr, frame.args()),
+    }
+}
+
+/// Calls that need nothing but their arguments: by trap, or by syscall(2).
+pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
+    let [a, b, c, d, _, f] = args;
+    let fd = a as i32;
+    match nr {
+        libc::SYS_read => io::read(entry, fd, b, c),
+        libc::SYS_write => io::write(entry, fd, b, c),
+        libc::SYS_readv => io::readv(entry, fd, b, c, 0),
+        libc::SYS_writev => io::writev(entry, fd, b, c, 0),
+        // Offset -1 is "where the file is"; anything else is ESPIPE, which the twin says.
+        libc::SYS_preadv2 if d as isize == -1 => io::readv(entry, fd, b, c, f as i32),
+        libc::SYS_pwritev2 if d as isize == -1 => io::writev(entry, fd, b, c, f as i32),
+        libc::SYS_close => descriptor::close(entry, fd),
+        libc::SYS_close_range => descriptor::close_range(entry, a as u32, b as u32, c as u32),
+        libc::SYS_dup => descriptor::dup(entry, fd, || sys!(libc::SYS_dup, fd)),
+        libc::SYS_dup2 => descriptor::dup2(entry, fd, b as i32, || sys!(libc::SYS_dup2, fd, b)),
+        libc::SYS_dup3 => descriptor::dup2(entry, fd, b as i32, || sys!(libc::SYS_dup3, fd, b, c)),
+        libc::SYS_fcntl => descriptor::fcntl(entry, fd, b as i32, c),
+        libc::SYS_ioctl => descriptor::ioctl(entry, fd, b as u64, c),
+        libc::SYS_pipe => pipe::pipe2(entry, a, 0),
+        libc::SYS_pipe2 => pipe::pipe2(entry, a, b as i32),
+        libc::SYS_poll | libc::SYS_ppoll => ready::poll(entry, a, b),
+        libc::SYS_select | libc::SYS_pselect6 => ready::select(entry, fd, [b, c, d]),
+        libc::SYS_epoll_ctl => ready::epoll_ctl(entry, c as i32),
+        libc::SYS_splice => transfer::splice(entry, fd, c as i32),
+        libc::SYS_tee => transfer::tee(entry, fd, b as i32),
+        libc::SYS_vmsplice => transfer::vmsplice(entry, fd),
+        libc::SYS_sendfile => transfer::sendfile(entry, fd, b as i32),
+        libc::SYS_execve | libc::SYS_execveat => exec::execve(entry, nr, args),
+        libc::SYS_exit_group => {
+            process::exit(entry, fd);
+            Verdict::Pass
+        }
+        libc::SYS_sendmsg => {
+            transfer::demote_rights(entry, b);
+            Verdict::Pass
+        }
+        libc::SYS_sendmmsg => {
+            (0..c.min(1024)).for_each(|i| transfer::demote_rights(entry, b + i * 64));
+            Verdict::Pass
+        }
+        libc::SYS_io_uring_setup => {
+            demotion::demote_all(entry, Cause::IoUring);
+            Verdict::Pass
+        }
+        libc::SYS_io_uring_enter | libc::SYS_io_uring_register => {
+            demotion::demote_all(entry, Cause::IoUring);
+            Verdict::Pass
+        }
+        libc::SYS_unshare if a & libc::CLONE_FILES as usize != 0 => {
+            demotion::leave_to_kernel(entry);
+            Verdict::Pass
+        }
+        libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid | libc::SYS_setfsuid => {
+            // Afterwards the twins, which are the old user's, can not be opened any more.
+            let root = sys!(libc::SYS_geteuid) == 0;
+            if root
+                && [a, b, c]
+                    .iter()
+                    .any(|&id| id as u32 != 0 && id as u32 != u32::MAX)
+            {
+                demotion::demote_all(entry, Cause::PrivilegesDropped);
+            }
+            Verdict::Pass
+        }
+        _ => Verdict::Pass,
+    }
+}
+
+/// After a trapped call that the kernel served: what it opened may be an end of a pipe of ours,
+/// and what it read or wrote belongs into the log.
+pub fn after(frame: &Frame, nr: i64, ret: isize) {
+    let [a, b, ..] = frame.args();
+    match nr {
+        libc::SYS_open => opened(may_name_a_pipe(a), ret),
+        libc::SYS_openat | libc::SYS_openat2 => opened(may_name_a_pipe(b), ret),
+        libc::SYS_pidfd_getfd => opened(true, ret),
+        libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret),
+        libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret),
+        _ => {}
+    }
+}
+
+/// Kernel-served I/O on an object of ringer's, for the log.
+#[inline(always)]
+pub fn kernel_io(fd: i32, kind: Kind, ret: isize) {
+    if crate::tls::tls().writer().is_some() && call::is_ours(fd) {
+        io::log_kernel_io(fd, kind, ret);
+    }
+}
+
+/// A descriptor was opened: if it is an end of one of the session's pipes (by way of
+/// /proc/self/fd/N or /dev/stdin), it is taken up.
+pub fn opened(path_is_plausible: bool, fd: isize) {
+    if fd < 0 || !path_is_plausible || !attach::ensure_process() {
+        return;
+    }
+    let entry = Entry::enter();
+    if let Some(k) = entry.ctx(fd as i32) {
+        adopt::adopt(&entry, &k, fd as i32);
+    }
+    let _ = entry.leave();
+}
+
+/// Whether opening this path could give an end of a pipe: /proc/... or /dev/...
+pub fn may_name_a_pipe(path: usize) -> bool {
+    let mut head = [0u8; 6];
+    let _ = user::fetch_str(path, &mut head);
+    head.starts_with(b"/proc") || head.starts_with(b"/dev/")
+}

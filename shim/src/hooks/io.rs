@@ -1,0 +1,153 @@
+//! unistd.h and sys/uio.h: reading and writing.
+
+use libc::{c_int, c_void, iovec, off_t, size_t, ssize_t};
+use ringer_kernel::log::Kind;
+
+use crate::arm::unarmed;
+use crate::call::{find, io, is_ours};
+use crate::dispatch::kernel_io;
+use crate::entry::{once, run, Verdict};
+use crate::next::{next, result};
+
+next! {
+    fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t;
+    fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t;
+    fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t;
+    fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t;
+    fn preadv2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t;
+    fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t;
+}
+
+/// The real call, outside the shim, and its record if the object is known.
+#[inline(always)]
+fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce() -> ssize_t) -> ssize_t {
+    let ret = unarmed(real);
+    kernel_io(fd, kind, ret);
+    ret
+}
+
+redhook::hook! {
+    unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t => ringer_read {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::read(fd, buf, len) };
+        let Some(found) = find(fd) else { return unarmed(real) };
+        let ended = match once(|e| io::read_from(e, &found, fd, buf as usize, len)) {
+            Verdict::Done(ret) => Some(ret),
+            Verdict::Pass => None,
+            Verdict::Restart => run(|e| io::read(e, fd, buf as usize, len)),
+        };
+        match ended {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelRead, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t) -> ssize_t
+        => ringer_read_chk {
+        if len > room {
+            // SAFETY: ends the program with the message that libc has for it.
+            unsafe { chk_fail::__chk_fail() };
+        }
+        // SAFETY: as read(2), whose contract the caller keeps.
+        unsafe { ringer_read(fd, buf, len) }
+    }
+}
+
+mod chk_fail {
+    extern "C" {
+        pub fn __chk_fail() -> !;
+    }
+}
+
+redhook::hook! {
+    unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t => ringer_write {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::write(fd, buf, len) };
+        let Some(found) = find(fd) else { return unarmed(real) };
+        let ended = match once(|e| io::write_to(e, &found, fd, buf as usize, len)) {
+            Verdict::Done(ret) => Some(ret),
+            Verdict::Pass => None,
+            Verdict::Restart => run(|e| io::write(e, fd, buf as usize, len)),
+        };
+        match ended {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelWrite, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t => ringer_readv {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::readv(fd, iov, count) };
+        if !is_ours(fd) {
+            return unarmed(real);
+        }
+        match run(|e| io::readv(e, fd, iov as usize, count as usize, 0)) {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelRead, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t => ringer_writev {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::writev(fd, iov, count) };
+        if !is_ours(fd) {
+            return unarmed(real);
+        }
+        match run(|e| io::writev(e, fd, iov as usize, count as usize, 0)) {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelWrite, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn preadv2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+        => ringer_preadv2 {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::preadv2(fd, iov, count, at, flags) };
+        if at != -1 || !is_ours(fd) {
+            return unarmed(real);
+        }
+        match run(|e| io::readv(e, fd, iov as usize, count as usize, flags)) {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelRead, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+        => ringer_pwritev2 {
+        // SAFETY: the program's own call.
+        let real = || unsafe { real::pwritev2(fd, iov, count, at, flags) };
+        if at != -1 || !is_ours(fd) {
+            return unarmed(real);
+        }
+        match run(|e| io::writev(e, fd, iov as usize, count as usize, flags)) {
+            Some(ret) => result(ret),
+            None => by_kernel(fd, Kind::KernelWrite, real),
+        }
+    }
+}
+
+redhook::hook! {
+    unsafe fn preadv64v2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+        => ringer_preadv64v2 {
+        // SAFETY: the same function; off_t has 64 bits.
+        unsafe { ringer_preadv2(fd, iov, count, at, flags) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn pwritev64v2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+        => ringer_pwritev64v2 {
+        // SAFETY: the same function; off_t has 64 bits.
+        unsafe { ringer_pwritev2(fd, iov, count, at, flags) }
+    }
+}

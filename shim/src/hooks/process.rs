@@ -1,0 +1,174 @@
+//! unistd.h, pthread.h: leaving, and threads.
+
+use core::sync::atomic::{AtomicU32, Ordering::*};
+
+use libc::{c_char, c_int, c_long, c_void, pthread_attr_t, pthread_key_t, pthread_t, FILE};
+
+use crate::arm;
+use crate::call::process;
+use crate::dispatch;
+use crate::entry::{run, Entry};
+use crate::next::{next, result};
+
+next! {
+    fn _exit(status: c_int) -> ();
+    fn syscall(nr: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
+    fn pthread_cancel(thread: pthread_t) -> c_int;
+    fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE;
+    fn pthread_create(thread: *mut pthread_t, attr: *const pthread_attr_t,
+        start: extern "C" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) -> c_int;
+}
+
+redhook::hook! {
+    unsafe fn _exit(status: c_int) -> () => ringer_exit {
+        if crate::attach::process(crate::tls::tls()).is_some() {
+            let entry = Entry::enter();
+            process::exit(&entry, status);
+            let _ = entry.leave();
+        }
+        // SAFETY: the program's own call.
+        unsafe { real::_exit(status) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn _Exit(status: c_int) -> () => ringer_exit_c99 {
+        // SAFETY: the same function by its C name.
+        unsafe { ringer_exit(status) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn syscall(nr: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
+        -> c_long => ringer_syscall {
+        // Armed, the instruction traps, with the frame that fork and the masks need. Unarmed,
+        // only a new pipe concerns us.
+        if !arm::is_armed() && matches!(nr, libc::SYS_pipe | libc::SYS_pipe2)
+            && crate::attach::ensure_process()
+        {
+            if let Some(ret) = run(|entry| dispatch::plain(entry, nr, [a, b, c, d, e, f])) {
+                return result(ret) as c_long;
+            }
+        }
+        // SAFETY: the program's own call.
+        let ret = unsafe { real::syscall(nr, a, b, c, d, e, f) };
+        if nr == libc::SYS_pidfd_getfd && !arm::is_armed() {
+            dispatch::opened(true, ret as isize);
+        }
+        ret
+    }
+}
+
+redhook::hook! {
+    unsafe fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE => ringer_popen {
+        // Its pipe is made inside libc: armed, that comes by layer III.
+        if crate::attach::ensure_process() {
+            let entry = Entry::enter();
+            arm::arm(&entry);
+            let _ = entry.leave();
+        }
+        // SAFETY: the program's own call.
+        unsafe { real::popen(command, mode) }
+    }
+}
+
+/// Whether pthread_cancel(3) was ever called: then threads that wait in the shim look, whenever
+/// they wake, whether it meant them.
+static CANCELS: AtomicU32 = AtomicU32::new(0);
+
+pub fn cancelling() -> bool {
+    CANCELS.load(Relaxed) != 0
+}
+
+/// Between two attempts of a waiting call, outside the shim: does not return if this thread was
+/// cancelled. The unwinder passes through the hook's frame, which owns nothing.
+pub fn test_cancel() {
+    extern "C" {
+        fn pthread_testcancel();
+    }
+    if cancelling() {
+        // SAFETY: no lock is held and no destructor is pending in the frames above.
+        unsafe { pthread_testcancel() };
+    }
+}
+
+redhook::hook! {
+    unsafe fn pthread_cancel(thread: pthread_t) -> c_int => ringer_pthread_cancel {
+        CANCELS.store(1, Relaxed);
+        // SAFETY: the program's own call.
+        unsafe { real::pthread_cancel(thread) }
+    }
+}
+
+/// What a new thread begins with.
+struct Start {
+    start: extern "C" fn(*mut c_void) -> *mut c_void,
+    arg: *mut c_void,
+    /// What the creator believes of the forced signals in its mask.
+    masked: u64,
+}
+
+/// Whether pthread_create(3) was ever called.
+static THREADS: AtomicU32 = AtomicU32::new(0);
+
+pub fn has_threads() -> bool {
+    THREADS.load(Relaxed) != 0
+}
+
+static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// The key whose destructor tells that a thread ends, however it does.
+pub fn make_key() {
+    let mut key: pthread_key_t = 0;
+    // SAFETY: `key` is ours; the destructor takes any value.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0 {
+        KEY.store(key, Release);
+    }
+}
+
+extern "C" fn thread_ends(_: *mut c_void) {
+    arm::thread_ends();
+}
+
+redhook::hook! {
+    unsafe fn pthread_create(thread: *mut pthread_t, attr: *const pthread_attr_t,
+        start: extern "C" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) -> c_int
+        => ringer_pthread_create {
+        // The first thread, too, may have to be switched on later from outside.
+        if THREADS.swap(1, Relaxed) == 0 && !arm::is_armed() {
+            let mask = arm::set_mask(!arm::FORCED);
+            arm::virtualise_mask(crate::tls::tls(), mask);
+        }
+        arm::thread_starts();
+        // SAFETY: malloc, as pthread_create itself does; freed by the new thread.
+        let boxed = unsafe { libc::malloc(core::mem::size_of::<Start>()) }.cast::<Start>();
+        if boxed.is_null() {
+            // SAFETY: the program's own call.
+            return unsafe { real::pthread_create(thread, attr, start, arg) };
+        }
+        // SAFETY: fresh memory of that size.
+        unsafe { boxed.write(Start { start, arg, masked: crate::tls::tls().masked.get() }) };
+        // SAFETY: the program's call with our start routine, which calls the program's.
+        let ret = unsafe { real::pthread_create(thread, attr, thread_main, boxed.cast()) };
+        if ret != 0 {
+            // SAFETY: no thread has taken it.
+            unsafe { libc::free(boxed.cast()) };
+        }
+        ret
+    }
+}
+
+extern "C" fn thread_main(boxed: *mut c_void) -> *mut c_void {
+    // SAFETY: written by pthread_create's hook for this thread alone.
+    let Start { start, arg, masked } = unsafe { boxed.cast::<Start>().read() };
+    // SAFETY: as above.
+    unsafe { libc::free(boxed) };
+    crate::tls::tls().masked.set(masked);
+    arm::thread_starts();
+    let key = KEY.load(Acquire);
+    if key != u32::MAX {
+        // SAFETY: a live key; any non-null value has the destructor called.
+        unsafe { libc::pthread_setspecific(key, core::ptr::dangling()) };
+    }
+    start(arg)
+}

@@ -1,0 +1,67 @@
+//! libringer.so: between a program and the kernel. Hooks, traps and machine code; what happens to
+//! pipes is in ringer-kernel.
+//!
+//! The life of one call:
+//!
+//! ```text
+//! write(1, ..) ──► hooks/io.rs ──── not ours ───► libc
+//!                      │ ours (call::is_ours: a bounds check and a load)
+//! `syscall` ──SIGSYS──►│ trap.rs → dispatch.rs
+//!                      ▼
+//!                 Entry::enter           signals are noted from here on
+//!                 call/io.rs             look up, copy, lock, fill, publish, wake  (ringer-kernel)
+//!                 Entry::leave           a noted signal is delivered, the call restarted or ended
+//!                      │ demoted meanwhile
+//!                      └──────────────► the same call on the twin
+//! ```
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod adopt;
+mod arm;
+mod attach;
+mod call;
+#[cfg(feature = "crash-points")]
+mod crash;
+mod demotion;
+mod dispatch;
+mod entry;
+mod env;
+mod gate;
+mod hooks;
+mod host;
+mod linger;
+mod next;
+mod probe;
+mod procfs;
+mod robust;
+mod session;
+mod signal;
+mod tls;
+mod trap;
+mod twin;
+mod user;
+
+/// Before main: the session is joined, and what came through exec is adopted.
+#[ctor::ctor(unsafe)]
+fn start() {
+    #[cfg(feature = "crash-points")]
+    crash::install();
+    hooks::make_key();
+    attach::attach();
+    call::process::watch_exit_status();
+}
+
+/// Run by exit(3) in a process that is not armed. (An armed one leaves by exit_group, after stdio
+/// has been flushed.)
+#[used]
+#[link_section = ".fini_array"]
+static FINISH: extern "C" fn() = finish;
+
+extern "C" fn finish() {
+    if !arm::is_armed() && attach::process(tls::tls()).is_some() {
+        let entry = entry::Entry::enter();
+        call::process::exit(&entry, call::process::exit_status());
+        let _ = entry.leave();
+    }
+}

@@ -1,0 +1,140 @@
+//! What each thread has of its own, by the initial-exec model: no `__tls_get_addr`, which may
+//! allocate. A new thread's is all zero.
+
+use core::arch::{asm, global_asm};
+use core::cell::Cell;
+use core::cell::UnsafeCell;
+
+use core::sync::atomic::AtomicU32;
+
+use ringer_kernel::file::OpenFile;
+use ringer_kernel::log::ring::Writer;
+use ringer_kernel::pipe::Pipe;
+use ringer_kernel::sync::lock_word::OwnerId;
+use ringer_kernel::task::{Process, Task};
+
+global_asm!(
+    r#"
+    .section .tbss,"awT",@nobits
+    .p2align 6
+    .globl ringer_tls
+    .hidden ringer_tls
+    .type ringer_tls,@tls_object
+    .size ringer_tls, 2048
+ringer_tls:
+    .zero 2048
+    .text
+"#
+);
+
+/// siginfo_t, as the kernel has it.
+pub type Siginfo = [u64; 16];
+
+/// Entries of the cache of descriptors.
+pub const SEEN: usize = 16;
+
+/// A descriptor, as the table and the arena had it: true as long as `entry` still holds
+/// `file_slot` and `process` is still this process. Field by field, so that a look loads into
+/// registers only what it needs.
+#[repr(C, align(64))]
+pub struct Seen {
+    pub fd: Cell<i32>,
+    pub file_slot: Cell<u32>,
+    pub pipe_slot: Cell<u32>,
+    /// 0 read, 1 write.
+    pub end: Cell<u32>,
+    pub process: Cell<*const Process>,
+    /// Null: an empty cache entry.
+    pub entry: Cell<*const AtomicU32>,
+    pub file: Cell<*const OpenFile>,
+    pub pipe: Cell<*const Pipe>,
+}
+
+/// One thread's own. Every field is valid when zero. Signal handlers see and change it, so it is
+/// all cells, and nothing in it is ever borrowed across a call that could run one.
+#[repr(C, align(64))]
+pub struct Tls {
+    /// Selector byte of Syscall User Dispatch: 0 lets everything through, 1 traps.
+    pub selector: Cell<u8>,
+    /// prctl has been called for this thread.
+    pub dispatched: Cell<u8>,
+    /// Whether this thread runs between vfork and exec in its parent's memory.
+    pub in_vfork: Cell<u8>,
+    _pad: Cell<u8>,
+    /// How deep in the shim: above 0, signals are only noted.
+    pub depth: Cell<u32>,
+    /// A signal is noted. Read by the gate's futex window.
+    pub note: Cell<u32>,
+    /// OwnerId, 0 before registration.
+    pub owner: Cell<u32>,
+    /// Slot in the task table.
+    pub task_slot: Cell<u32>,
+    /// That slot, null before registration.
+    pub task: Cell<*const Task>,
+    /// Slot of the process instead of the global one, for a vfork child; 0 otherwise.
+    pub process_slot: Cell<u32>,
+    /// SIGSYS, SIGSEGV, SIGBUS in the mask, as the program believes.
+    pub masked: Cell<u64>,
+    /// Of these, sent and waiting to be unblocked.
+    pub pending: Cell<u64>,
+    /// The noted signal: the mask to be restored, and whether its handler has SA_RESTART.
+    pub saved_mask: Cell<u64>,
+    pub restart: Cell<u32>,
+    pub tid: Cell<u32>,
+    /// Layer by which the call came, for the log.
+    pub layer: Cell<u32>,
+    writer: UnsafeCell<Option<Writer>>,
+    /// Descriptors looked up lately: see `call::lookup`.
+    pub seen: [Seen; SEEN],
+    /// Address and length of an environment made for exec.
+    pub scratch: Cell<(usize, usize)>,
+}
+
+const _: () = assert!(core::mem::size_of::<Tls>() <= 2048);
+
+/// This thread's.
+#[inline(always)]
+pub fn tls() -> &'static Tls {
+    let p: *const Tls;
+    // SAFETY: two loads, of the symbol's offset and of the thread pointer; both never change.
+    unsafe {
+        asm!(
+            "mov {p}, qword ptr [rip + ringer_tls@GOTTPOFF]",
+            "add {p}, qword ptr fs:[0]",
+            p = out(reg) p,
+            options(pure, readonly, nostack)
+        );
+    }
+    // SAFETY: 2048 zeroed bytes, aligned to 64, that live as long as the thread; `Tls` is valid
+    // when zero (an `Option<Writer>` is, too: its reference's niche is null) and is not `Sync`.
+    unsafe { &*p }
+}
+
+impl Tls {
+    pub fn owner_id(&self) -> Option<OwnerId> {
+        OwnerId::from_raw(self.owner.get())
+    }
+
+    pub fn is_armed(&self) -> bool {
+        self.selector.get() != 0
+    }
+
+    /// The thread's log ring, if it has one.
+    #[inline(always)]
+    pub fn writer(&self) -> Option<&'static Writer> {
+        // SAFETY: only `set_writer` changes it, on registration and after fork, when no call of
+        // this thread holds the reference; other threads do not reach it.
+        unsafe { (*self.writer.get()).as_ref() }
+    }
+
+    /// Takes the ring away: the thread is about to be another's for a while.
+    pub fn take_writer(&self) -> Option<Writer> {
+        // SAFETY: see `writer`.
+        unsafe { (*self.writer.get()).take() }
+    }
+
+    pub fn set_writer(&self, writer: Option<Writer>) {
+        // SAFETY: see `writer`.
+        unsafe { *self.writer.get() = writer };
+    }
+}

@@ -1,0 +1,172 @@
+//! Layer III: SIGSYS from Syscall User Dispatch, and the two faults that copies may meet.
+
+use ringer_kernel::log::layer;
+use ringer_kernel::task::Task;
+
+use crate::dispatch::{self, Frame};
+use crate::entry::{Entry, Verdict};
+use crate::gate::{self, sys};
+use crate::signal::{self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTORER, SA_SIGINFO};
+use crate::tls::{tls, Siginfo};
+
+/// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
+const SYS_USER_DISPATCH: i32 = 2;
+
+/// Installs ringer's handlers of SIGSYS, SIGSEGV and SIGBUS; the program's become virtual.
+pub fn install() {
+    for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {
+        let sig = sig as usize;
+        let mut before = KSigaction::default();
+        signal::kernel_sigaction(sig, None, Some(&mut before));
+        signal::set_action(sig, &before);
+        install_for(sig, &before);
+    }
+}
+
+/// The real action of a forced signal, with the program's choices where they matter.
+pub fn install_for(sig: usize, program: &KSigaction) {
+    let handler = if sig == libc::SIGSYS as usize {
+        on_sigsys as *const () as usize
+    } else {
+        on_fault as *const () as usize
+    };
+    let has_handler = program.handler > signal::SIG_IGN;
+    // On the stack where the program wants its own handler of this signal. A runtime whose threads
+    // have small stacks (Go) asks for the alternate one for every signal, SIGSYS included; other
+    // programs' alternate stacks have no room for more than their own handler.
+    let mut flags = SA_SIGINFO | SA_RESTORER | SA_NODEFER;
+    if has_handler {
+        flags |= program.flags & SA_ONSTACK;
+    }
+    let action = KSigaction {
+        handler,
+        flags,
+        restorer: gate::ringer_restore_rt as *const () as usize,
+        mask: if has_handler && sig != libc::SIGSYS as usize {
+            program.mask & !crate::arm::FORCED
+        } else {
+            0
+        },
+    };
+    signal::kernel_sigaction(sig, Some(&action), None);
+}
+
+/// si_code is the third int.
+unsafe fn si_code(info: *const Siginfo) -> i32 {
+    // SAFETY: the caller's: a live siginfo.
+    unsafe { *info.cast::<i32>().add(2) }
+}
+
+extern "C" fn on_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    // SAFETY: the kernel's frame.
+    if unsafe { si_code(info) } != SYS_USER_DISPATCH {
+        forward(sig, info, uc);
+        return;
+    }
+    // SAFETY: as above; nobody else has the frame.
+    let mut frame = unsafe { Frame::new(uc) };
+    serve(&mut frame, uc);
+}
+
+fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
+    let tls = tls();
+    // Nested: a call of libc's from inside the shim (there should be none) goes to the kernel.
+    if tls.depth.get() > 0 {
+        // SAFETY: the arguments are the caller's own.
+        let ret = unsafe { gate::syscall6(frame.nr(), frame.args()) };
+        frame.set_ret(ret);
+        return;
+    }
+    let entry = Entry::enter();
+    tls.layer.set(u32::from(layer::TRAP));
+    let verdict = dispatch::call(&entry, frame);
+    tls.layer.set(0);
+    if let Some(task) = entry.task() {
+        Task::count(if verdict == Verdict::Pass {
+            &task.passed
+        } else {
+            &task.by_trap
+        });
+    }
+    match verdict {
+        Verdict::Done(ret) => {
+            frame.set_ret(ret);
+            leave(entry, uc);
+        }
+        Verdict::Restart => {
+            let noted = entry.tls.note.get() != 0;
+            if leave(entry, uc) || !noted {
+                frame.again();
+            } else {
+                frame.set_ret(-(libc::EINTR as isize));
+            }
+        }
+        Verdict::Pass => {
+            leave(entry, uc);
+            // Outside: it may block, and signals are to be handled meanwhile.
+            let nr = frame.nr();
+            // SAFETY: the arguments are the caller's own.
+            let ret = unsafe { gate::syscall6(nr, frame.args()) };
+            frame.set_ret(ret);
+            dispatch::after(frame, nr, ret);
+        }
+    }
+}
+
+/// Leaves the shim; a noted signal is delivered when the frame is left. Whether it restarts.
+fn leave(entry: Entry, uc: *mut libc::ucontext_t) -> bool {
+    let tls = entry.tls;
+    let mut restart = false;
+    if tls.depth.get() == 1 && tls.note.get() != 0 {
+        restart = signal::deliver_at(tls, uc);
+    }
+    let _ = entry.leave();
+    restart
+}
+
+extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    // SAFETY: the kernel's frame.
+    let rip = unsafe { signal::rip_of(uc) };
+    // SAFETY: as above.
+    if let Some(exit) = gate::fault_exit(unsafe { *rip } as usize) {
+        // SAFETY: as above.
+        unsafe { *rip = exit as i64 };
+        return;
+    }
+    forward(sig, info, uc);
+}
+
+/// A forced signal that is the program's: a fault of its own, or sent by somebody.
+fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    let tls = tls();
+    let bit = 1u64 << (sig - 1);
+    let action = signal::action(sig as usize);
+    // SAFETY: the kernel's frame.
+    let sent = unsafe { si_code(info) } <= 0;
+    let blocked = tls.masked.get() & bit != 0;
+    if action.handler == signal::SIG_IGN && sent {
+        return;
+    }
+    if action.handler > signal::SIG_IGN && !blocked {
+        // The kernel would have blocked the signal itself while its handler runs.
+        let nodefer = action.flags & SA_NODEFER != 0;
+        let before = tls.masked.get();
+        if !nodefer {
+            tls.masked.set(before | bit);
+        }
+        signal::call_handler(tls, sig, info, uc);
+        tls.masked.set(before);
+        return;
+    }
+    if sent && blocked {
+        tls.pending.set(tls.pending.get() | bit); // until it is unblocked
+        return;
+    }
+    // Default, or a fault that is blocked or ignored: it kills, with the true status. A fault
+    // comes again at the same instruction; a sent one is sent again.
+    signal::kernel_sigaction(sig as usize, Some(&KSigaction::default()), None);
+    if sent {
+        let (pid, tid) = (crate::host::getpid(), crate::host::gettid());
+        sys!(libc::SYS_rt_tgsigqueueinfo, pid, tid, sig, info);
+    }
+}

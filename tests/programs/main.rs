@@ -1,0 +1,20 @@
+//! Real programs: each test runs a command natively, with `LD_PRELOAD` only and by `ringer run`,
+//! and compares what it wrote and how it ended. See [`case`].
+
+mod awk;
+mod case;
+mod compile;
+mod emulated;
+mod examples;
+mod fixture;
+mod git;
+mod guard;
+mod make;
+mod outside;
+mod perl;
+mod pipelines;
+mod python;
+mod python_async;
+mod shell;
+mod text;
+mod tools;

@@ -1,0 +1,87 @@
+/* Makes a pipe, puts a byte into it, and does the thing that its argument names, so that the pipe has
+ * to go to the kernel. Exits with 77 if it may not do that here. */
+#include "check.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+static void skip_unless(int allowed) {
+    if (!allowed)
+        _exit(77);
+}
+
+static void send_descriptor(int fd) {
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    int pair[2];
+    struct iovec v = {"!", 1};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+                       .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    EQUAL(sendmsg(pair[0], &m, 0), 1);
+}
+
+/* From now on it is as in a kernel without Syscall User Dispatch. */
+static void forbid_dispatch(void) {
+    enum { DISPATCH = 59 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DISPATCH, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    skip_unless(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+int main(int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "";
+    int p[2], q[2];
+#define IS(name) (strcmp(what, name) == 0)
+    if (IS("exec-as-nobody")) {
+        skip_unless(setresgid(65534, 65534, 65534) == 0);
+        skip_unless(setresuid(65534, 65534, 65534) == 0);
+    }
+    EQUAL(pipe(p), 0);
+    EQUAL(pipe(q), 0);
+    EQUAL(write(p[1], "x", 1), 1);
+    if (IS("splice")) {
+        EQUAL(splice(p[0], NULL, q[1], NULL, 1, 0), 1);
+    } else if (IS("io_uring")) {
+        syscall(SYS_io_uring_setup, 1, NULL);
+    } else if (IS("rights")) {
+        send_descriptor(p[0]);
+    } else if (IS("large")) {
+        skip_unless(fcntl(p[0], F_SETPIPE_SZ, 8 << 20) >= 0);
+    } else if (IS("setuid")) {
+        skip_unless(setresuid(65534, 65534, 65534) == 0);
+    } else if (IS("unshare")) {
+        EQUAL(unshare(CLONE_FILES), 0);
+    } else {
+        if (IS("exec-without-preload"))
+            setenv("LD_PRELOAD", "", 1);
+        if (IS("exec-without-dispatch"))
+            forbid_dispatch();
+        if (argc > 2) {
+            execv(argv[2], argv + 2);
+            skip_unless(errno != EACCES);
+            EQUAL(errno, ENOENT); /* its interpreter, perhaps: it was tried */
+            return 0;
+        }
+        CHECK(!"something to do");
+    }
+    return 0;
+}
