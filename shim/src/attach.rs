@@ -152,13 +152,19 @@ fn join(arena: Arena) -> bool {
 fn begin() {
     let Some(arena) = arena() else { return };
     let pid = host::getpid();
-    let found = task::find_process(arena, pid);
+    let start = procfs::start_time(pid, pid);
+    // A place of an earlier process with this number, that nobody found dead yet, is not ours.
+    let found =
+        task::find_process(arena, pid).filter(|(_, p)| [0, start].contains(&p.start.load(Relaxed)));
     let by_exec = found.is_some();
     let slot = match found {
         Some((slot, _)) => Some(slot),
         None => {
-            let start = procfs::start_time(pid, pid);
-            task::claim_process(arena, &Shim, proc_state::LIVE, pid, 0, start).map(|c| c.0)
+            let claimed = task::claim_process(arena, &Shim, proc_state::LIVE, pid, 0, start);
+            if let Some((slot, _)) = claimed {
+                task::replace_twin(arena, slot, pid);
+            }
+            claimed.map(|c| c.0)
         }
     };
     let Some(slot) = slot else {

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::file::{fd_table, End, PipeEnd};
 use ringer_kernel::pipe::Ctx;
-use ringer_kernel::task::reap::forget_descriptor;
+use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, Process, Task};
 
 use crate::attach;
@@ -72,6 +72,7 @@ pub fn hidden(entry_task: Option<&Task>) -> Option<i32> {
 pub fn done(k: &Ctx<'_, Shim>, task: &Task) {
     let linger = task.linger.swap(0, AcqRel);
     if linger != 0 {
+        about_to_close(k.arena, linger as u32);
         sys!(libc::SYS_close, (linger >> 32) - 1);
         forget_descriptor(k, linger as u32, |_| true);
     }

@@ -369,3 +369,40 @@ both_worlds!(
         child.succeeds();
     }
 );
+
+both_worlds!(
+    who_polls_a_hang_up_reads_the_end_of_file_and_never_eagain,
+    {
+        let ways: [fn(Fd); 3] = [
+            drop,
+            |w| {
+                dup2(0, &w).unwrap();
+                w.leak();
+            },
+            |w| {
+                w.leak(); // exit closes it
+            },
+        ];
+        for round in 0..300 {
+            let Pipe { r, w } = nonblocking_pipe();
+            let go = pipe();
+            let way = ways[round % ways.len()];
+            let writer = fork_run({
+                let (r, go_w) = (r.number(), go.w.number());
+                move || {
+                    close(r).unwrap();
+                    close(go_w).unwrap();
+                    write_all(&w, b"used"); // so that it vouches for its end
+                    read_n(&go.r, 1).unwrap();
+                    way(w);
+                }
+            });
+            assert_eq!(poll_until(&r, POLLIN) & POLLIN, POLLIN);
+            assert_eq!(read_n(&r, 10), Ok(b"used".to_vec()));
+            write_all(&go.w, b"!");
+            while poll_now(&r) & POLLHUP == 0 {}
+            assert_eq!(read_n(&r, 10), Ok(vec![]), "round {round}");
+            writer.succeeds();
+        }
+    }
+);

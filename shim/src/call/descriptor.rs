@@ -6,7 +6,7 @@ use ringer_kernel::file::{self, fd_table, PipeEnd};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::watch::watched;
 use ringer_kernel::pipe::Ctx;
-use ringer_kernel::task::reap::forget_descriptor;
+use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::Process;
 
 use crate::entry::{Entry, Verdict};
@@ -34,6 +34,7 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
         return Verdict::Pass;
     }
     count_hook(entry);
+    about_to_close(k.arena, slot);
     let ret = sys!(libc::SYS_close, fd);
     if !kept {
         forget_descriptor(&k, slot, |_| unused);
@@ -101,6 +102,7 @@ pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> 
     count_hook(entry);
     let unused = unused_after_close(&k, p, new);
     let kept = linger::keep(&k, entry, p, new);
+    about_to_close(k.arena, target);
     let ret = real();
     if ret < 0 {
         return Verdict::Done(ret);

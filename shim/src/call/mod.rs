@@ -1,5 +1,6 @@
 //! What ringer does for each call, whichever layer it came by.
 
+pub mod announce;
 pub mod descriptor;
 pub mod exec;
 pub mod io;

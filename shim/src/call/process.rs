@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicI32, Ordering::*};
 
 use ringer_kernel::file::fd_table;
 use ringer_kernel::log::{Cause, Kind};
-use ringer_kernel::task::reap::forget_descriptor;
+use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, proc_state};
 
 use crate::attach;
@@ -319,6 +319,7 @@ pub fn exit(entry: &Entry, status: i32) {
         let file_slot = fd_table::take(arena, p, fd);
         if file_slot != 0 {
             let unused = unused(fd);
+            about_to_close(arena, file_slot);
             if !demotion::is_apart() {
                 sys!(libc::SYS_close, fd); // else the table may be somebody else's, too
             }

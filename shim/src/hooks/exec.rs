@@ -1,8 +1,10 @@
-//! unistd.h, spawn.h: the exec family, for the environment only. What the new program inherits is
-//! seen to by layer III, through which all of them go in an armed process.
+//! unistd.h, spawn.h: the exec family, for the environment, and so that the new program is in the
+//! process table before it knows of the session itself. What it inherits is seen to by layer III,
+//! through which all of them go in an armed process.
 
 use libc::{c_char, c_int, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t};
 
+use crate::call::announce::{spawned, Announced};
 use crate::call::exec::fixed_environment;
 use crate::env;
 use crate::next::next;
@@ -32,27 +34,49 @@ fn fixed(envp: Strings) -> Strings {
 }
 
 fn own() -> Strings {
-    fixed(env::own() as Strings)
+    env::own() as Strings
+}
+
+/// Runs an exec, which returns only if it failed, with the environment that it is to have.
+fn exec(envp: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
+    let announced = Announced::exec();
+    let ret = real(fixed(envp));
+    announced.withdraw();
+    ret
+}
+
+/// Runs a posix_spawn(3), which writes the child's number to `pid`.
+fn spawn(pid: *mut pid_t, envp: Strings, real: impl FnOnce(*mut pid_t, Strings) -> c_int) -> c_int {
+    let mut child: pid_t = 0;
+    let ret = real(&raw mut child, fixed(envp));
+    if ret == 0 {
+        spawned(child as u32);
+        if !pid.is_null() {
+            // SAFETY: the program's own argument; libc writes to it under the same condition.
+            unsafe { pid.write(child) };
+        }
+    }
+    ret
 }
 
 redhook::hook! {
     unsafe fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int => ringer_execve {
         // SAFETY: the program's own call, with a copy of its environment at most.
-        unsafe { real::execve(path, argv, fixed(envp)) }
+        exec(envp, |envp| unsafe { real::execve(path, argv, envp) })
     }
 }
 
 redhook::hook! {
     unsafe fn execv(path: *const c_char, argv: Strings) -> c_int => ringer_execv {
         // SAFETY: execv is execve with the process's own environment. [exec(3)]
-        unsafe { real::execve(path, argv, own()) }
+        exec(own(), |envp| unsafe { real::execve(path, argv, envp) })
     }
 }
 
 redhook::hook! {
     unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int => ringer_execvp {
         // SAFETY: execvp is execvpe with the process's own environment. [exec(3)]
-        unsafe { real::execvpe(file, argv, own()) }
+        exec(own(), |envp| unsafe { real::execvpe(file, argv, envp) })
     }
 }
 
@@ -60,14 +84,14 @@ redhook::hook! {
     unsafe fn execvpe(file: *const c_char, argv: Strings, envp: Strings) -> c_int
         => ringer_execvpe {
         // SAFETY: as execve.
-        unsafe { real::execvpe(file, argv, fixed(envp)) }
+        exec(envp, |envp| unsafe { real::execvpe(file, argv, envp) })
     }
 }
 
 redhook::hook! {
     unsafe fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int => ringer_fexecve {
         // SAFETY: as execve.
-        unsafe { real::fexecve(fd, argv, fixed(envp)) }
+        exec(envp, |envp| unsafe { real::fexecve(fd, argv, envp) })
     }
 }
 
@@ -75,7 +99,7 @@ redhook::hook! {
     unsafe fn execveat(dir: c_int, path: *const c_char, argv: Strings, envp: Strings,
         flags: c_int) -> c_int => ringer_execveat {
         // SAFETY: as execve.
-        unsafe { real::execveat(dir, path, argv, fixed(envp), flags) }
+        exec(envp, |envp| unsafe { real::execveat(dir, path, argv, envp, flags) })
     }
 }
 
@@ -84,7 +108,7 @@ redhook::hook! {
         actions: *const posix_spawn_file_actions_t, attr: *const posix_spawnattr_t,
         argv: Strings, envp: Strings) -> c_int => ringer_posix_spawn {
         // SAFETY: as execve.
-        unsafe { real::posix_spawn(pid, path, actions, attr, argv, fixed(envp)) }
+        spawn(pid, envp, |pid, envp| unsafe { real::posix_spawn(pid, path, actions, attr, argv, envp) })
     }
 }
 
@@ -93,7 +117,7 @@ redhook::hook! {
         actions: *const posix_spawn_file_actions_t, attr: *const posix_spawnattr_t,
         argv: Strings, envp: Strings) -> c_int => ringer_posix_spawnp {
         // SAFETY: as execve.
-        unsafe { real::posix_spawnp(pid, file, actions, attr, argv, fixed(envp)) }
+        spawn(pid, envp, |pid, envp| unsafe { real::posix_spawnp(pid, file, actions, attr, argv, envp) })
     }
 }
 

@@ -9,6 +9,6 @@ pub use process::{proc_state, Process};
 pub use reap::reap_process;
 pub use table::{
     claim_process, claim_task, find_process, is_dead, process, process_is_gone, release_task,
-    retire_process, task, task_of,
+    replace_twin, retire_process, task, task_of, yield_to_twin,
 };
 pub use thread::{task_state, Task};

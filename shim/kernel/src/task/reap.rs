@@ -16,7 +16,16 @@ use crate::pipe::{self, Ctx};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::OwnerId;
 
-/// One descriptor of a process is gone (the real one was closed before). Whoever waits for the
+/// A descriptor's entry is taken out of its table, and the real one is about to be closed. From here
+/// on nobody vouches for its end: who polls sees the hang-up as soon as the real one is closed,
+/// and must then find the end of file, too.
+pub fn about_to_close(arena: &Arena, file_slot: u32) {
+    if let Some(e) = fd_table::pipe_end(arena, file_slot) {
+        e.pipe.forget_witness(e.end);
+    }
+}
+
+/// One descriptor of a process is gone (the real one was closed before: see [`about_to_close`]). Whoever waits for the
 /// other end is woken, and a pipe that nobody holds is freed if `unused` agrees: it is asked only
 /// when the counts say that nobody is left.
 pub fn forget_descriptor<H: Host>(k: &Ctx<'_, H>, file_slot: u32, unused: impl Fn(u32) -> bool) {

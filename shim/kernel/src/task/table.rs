@@ -9,7 +9,7 @@ use super::process::{proc_state, Process};
 use super::thread::{task_state, Task};
 use crate::arena::{layout, Arena};
 use crate::host::Host;
-use crate::sync::atomic::Ordering::*;
+use crate::sync::atomic::{fence, Ordering::*};
 use crate::sync::lock_word::OwnerId;
 
 /// Bits of an [`OwnerId`] that number the slot; the rest is its generation.
@@ -153,6 +153,51 @@ pub fn find_process(arena: &Arena, pid: u32) -> Option<(u32, &'static Process)> 
         let live = matches!(state, proc_state::LIVE | proc_state::EXECING);
         (live && p.pid.load(Relaxed) == pid).then_some((slot, p))
     })
+}
+
+/// Other slots that process `pid` has, or is about to have.
+fn twins(arena: &Arena, slot: u32, pid: u32) -> impl Iterator<Item = &'static Process> + '_ {
+    let used = arena.header().procs_used.load(Relaxed);
+    (1..used.min(layout::MAX_PROCS))
+        .filter(move |&s| s != slot)
+        .filter_map(move |s| process(arena, s))
+        .filter(move |p| p.pid.load(Relaxed) == pid)
+}
+
+/// A spawned process may get a place from its parent (`EXECING`) and from itself (`LIVE`) at the
+/// same time. Each publishes its own, then looks for the other's: so at least one of them sees
+/// both, and the parent's goes. This is the parent's look.
+///
+/// ```text
+/// parent                          child
+/// slot a = EXECING                slot b = LIVE
+/// fence                           fence
+/// b there? a = DEAD               a there? a = DEAD
+/// ```
+pub fn yield_to_twin(arena: &Arena, slot: u32, pid: u32) {
+    fence(SeqCst); // pairs with `replace_twin`
+    let Some(mine) = process(arena, slot) else {
+        return;
+    };
+    let there = twins(arena, slot, pid).any(|p| {
+        let state = p.state.load(Acquire);
+        matches!(state, proc_state::LIVE | proc_state::EXECING)
+    });
+    if there {
+        withdraw(mine);
+    }
+}
+
+/// The child's look: see [`yield_to_twin`].
+pub fn replace_twin(arena: &Arena, slot: u32, pid: u32) {
+    fence(SeqCst); // pairs with `yield_to_twin`
+    twins(arena, slot, pid).for_each(withdraw);
+}
+
+/// A place that nothing was ever done in is free again.
+fn withdraw(p: &Process) {
+    let (from, to) = (proc_state::EXECING, proc_state::DEAD);
+    let _ = p.state.compare_exchange(from, to, AcqRel, Relaxed);
 }
 
 /// Whether the process in this slot no longer exists.
