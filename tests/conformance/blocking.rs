@@ -1,5 +1,7 @@
 //! Who waits for whom. See pipe(7) "I/O on pipes and FIFOs".
 
+use std::time::Duration;
+
 use ringer_support::prelude::*;
 
 both_worlds!(a_blocked_read_is_woken_by_a_write, {
@@ -263,6 +265,11 @@ both_worlds!(a_write_that_had_to_wait_takes_a_buffer_of_its_own, {
     assert_eq!(write(&p.w, &[9; PAGE - 5]), Ok(PAGE - 5));
 });
 
+/// Sleepers of ringer look up now and then, each at a moment of its own: that must not cost them
+/// their places.
+const UNEVEN: Duration = Duration::from_millis(7);
+const LONG: Duration = Duration::from_millis(70);
+
 both_worlds!(blocked_writers_are_served_first_come_first_served, {
     let (p, s) = (pipe(), Shared::new());
     write_all(&p.w, &stream(0, CAPACITY));
@@ -274,8 +281,10 @@ both_worlds!(blocked_writers_are_served_first_come_first_served, {
         });
         s.wait_for(i, 1);
         child.sleeping();
+        pause(UNEVEN);
         child
     });
+    pause(LONG);
     for served in 1..=4 {
         read_exactly(&p.r, PAGE);
         s.wait_for(9, served);
@@ -297,8 +306,10 @@ both_worlds!(blocked_readers_are_served_first_come_first_served, {
         });
         s.wait_for(i, 1);
         child.sleeping();
+        pause(UNEVEN);
         child
     });
+    pause(LONG);
     for served in 1..=4 {
         write_all(&p.w, &[served as u8]);
         s.wait_for(9, served);

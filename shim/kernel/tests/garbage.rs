@@ -246,11 +246,12 @@ fn rubbish_that_changes_meanwhile() {
                         &p.head,
                         &p.tail,
                         &p.seen_head,
+                        &p.seen_word,
                         &p.seen_tail,
                         &p.written,
                         &p.read,
                     ];
-                    words[rng.below(6) as usize].store(rng.next() << rng.below(64), Relaxed);
+                    words[rng.below(7) as usize].store(rng.next() << rng.below(64), Relaxed);
                     let words = [&p.slots, &p.slots_at, &p.data_at, &p.tokens, &p.resizing];
                     words[rng.below(5) as usize].store(word(&mut rng), Relaxed);
                     for at in (0..4096).step_by(4) {

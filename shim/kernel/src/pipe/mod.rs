@@ -155,11 +155,11 @@ pub struct Pipe {
     /// Stream position of the next byte to be read.
     pub read: AtomicU64,
     pub reads: AtomicU64,
-    _line4: [AtomicU64; 4],
-    // Line 5: sleepers.
-    pub rd_wait: WaitQueue,
-    pub wr_wait: WaitQueue,
-    // Line 6: readiness tokens and the log.
+    /// The word of slot `tail.seq` as the readers saw it last, 0 for not at all. What lies below its
+    /// END is read without another look at the slot, whose line the writer may be appending to.
+    pub seen_word: AtomicU64,
+    _line4: [AtomicU64; 3],
+    // Line 5: readiness tokens and the log.
     pub token_lock: RobustLock,
     /// Tokens in the twin.
     pub tokens: AtomicU32,
@@ -174,11 +174,14 @@ pub struct Pipe {
     pub next_slots: AtomicU32,
     pub next_slots_at: AtomicU32,
     pub next_data_at: AtomicU32,
-    _pad6: AtomicU32,
+    _pad5: AtomicU32,
     /// Stream position where a demotion under way began: see `demote`.
     pub demote_from: AtomicU64,
     /// `ino` once more: an identity with a wrong bit would part a pipe's two ends.
     pub ino_copy: AtomicU64,
+    // Lines 6 to 9: sleepers.
+    pub rd_wait: WaitQueue,
+    pub wr_wait: WaitQueue,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
@@ -273,11 +276,16 @@ impl Pipe {
         arena.bytes_at(data + index * PAGE_SIZE, PAGE_SIZE)
     }
 
+    #[inline(always)]
     pub(crate) fn lock_readers<H: Host>(&self, k: &Ctx<'_, H>) {
         let found = self.rlock.lock(k.me, k.host, |o| k.is_dead(o));
         self.note_orphan(k, found);
+        if found != Found::InOrder {
+            read::find_position(k.arena, self);
+        }
     }
 
+    #[inline(always)]
     pub(crate) fn lock_writers<H: Host>(&self, k: &Ctx<'_, H>) {
         let found = self.wlock.lock(k.me, k.host, |o| k.is_dead(o));
         self.note_orphan(k, found);
@@ -350,4 +358,4 @@ impl Pipe {
 
 use crate::abi::limits::PAGE_SIZE;
 
-const _: () = assert!(core::mem::size_of::<Pipe>() == 7 * 64);
+const _: () = assert!(core::mem::size_of::<Pipe>() == 10 * 64);

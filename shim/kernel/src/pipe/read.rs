@@ -7,6 +7,7 @@
 use super::slot::{SlotWord, Tail};
 use super::{Ctx, Ended, Pipe, SlotCell};
 use crate::abi::{Errno, SysError};
+use crate::arena::Arena;
 use crate::host::{crash_point, Host, UserWrite};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
@@ -73,8 +74,13 @@ fn drain_one<H: Host, U: UserWrite>(
             return Some((nothing, Progress::None));
         }
     }
+    let seen = SlotWord(p.seen_word.load(Relaxed));
+    if seen.is_of(at.seq) && want < seen.end().saturating_sub(at.off) && !seen.is_packet() {
+        return drain_seen(k, p, dst, want, at);
+    }
     let cell = p.cell(k.arena, at.seq)?;
     let word = SlotWord(cell.word.load(Acquire)); // pairs with the writer's CAS: bytes < END
+    p.seen_word.store(word.0, Relaxed);
     let there = word.end().saturating_sub(at.off);
     if there == 0 || word.is_packet() || (there < want && head != at.seq + 1) {
         return None;
@@ -123,6 +129,54 @@ fn drain_one<H: Host, U: UserWrite>(
         },
         progress,
     ))
+}
+
+/// All that is wanted is less than what was seen in the slot before.
+#[inline(always)]
+fn drain_seen<H: Host, U: UserWrite>(
+    k: &Ctx<'_, H>,
+    p: &Pipe,
+    dst: &mut U,
+    want: usize,
+    at: Tail,
+) -> Option<(ReadStep, Progress)> {
+    let page = p.page(k.arena, at.seq)?;
+    // SAFETY: off + want < END <= 4096, the length of the page.
+    if !dst.copy_out(unsafe { page.add(at.off) }, want) {
+        return None;
+    }
+    let pos = p.read.load(Relaxed);
+    p.read.store(pos.wrapping_add(want as u64), Relaxed);
+    p.reads
+        .store(p.reads.load(Relaxed).wrapping_add(1), Relaxed);
+    let record = k.log.read(p, want, pos);
+    let to = Tail {
+        seq: at.seq,
+        off: at.off + want,
+    };
+    crash_point("pipe.read.publish");
+    p.tail.store(to.raw(), Release); // P1; pairs with the writer's load
+    crash_point("pipe.read.published");
+    let step = ReadStep {
+        bytes: want,
+        ended: Ended::No,
+        record,
+    };
+    Some((step, Progress::None))
+}
+
+/// A reader that died may have counted bytes in `read` that are still there: the first slot knows.
+/// (Positions are for the log.)
+#[cold]
+pub(super) fn find_position(arena: &Arena, p: &Pipe) {
+    p.seen_word.store(0, Relaxed);
+    let at = Tail::from_raw(p.tail.load(Relaxed));
+    if at.seq < p.head.load(Acquire) {
+        if let Some(cell) = p.cell(arena, at.seq) {
+            let base = cell.base.load(Relaxed);
+            p.read.store(base.wrapping_add(at.off as u64), Relaxed);
+        }
+    }
 }
 
 #[inline(never)]

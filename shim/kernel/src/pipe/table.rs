@@ -102,6 +102,7 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
         &p.head,
         &p.tail,
         &p.seen_head,
+        &p.seen_word,
         &p.seen_tail,
         &p.written,
         &p.read,
@@ -114,8 +115,8 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
         word.store(0, Relaxed);
     }
     let asleep = p.rd_wait.sleepers.load(Relaxed) | p.wr_wait.sleepers.load(Relaxed) != 0;
-    p.rd_wait.reset();
-    p.wr_wait.reset();
+    p.rd_wait.reset(k.host);
+    p.wr_wait.reset(k.host);
     // As after progress: whoever announced himself to the old pipe is told nothing by the new one.
     let _ = p.wlock.unlock(k.me, Progress::Made, k.host);
     let _ = p.rlock.unlock(k.me, Progress::Made, k.host);

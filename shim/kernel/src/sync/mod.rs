@@ -3,5 +3,6 @@
 pub mod atomic;
 pub mod futex;
 pub mod lock_word;
+pub mod places;
 pub mod robust;
 pub mod wait_queue;

@@ -4,14 +4,17 @@
 //!
 //! ```text
 //!   waiter                                the other side, holding its lock word
-//!   1 seq = wq.seq
+//!   1 seen = bed; its place is taken
 //!   2 announce: lock_word |= PEER         a publish
 //!   3 attempt() once more                 b old = swap(lock_word, 0)
-//!   4 FUTEX_WAIT(wq.seq == seq)           c old & PEER: wq.seq += 1, FUTEX_WAKE
+//!   4 FUTEX_WAIT(bed == seen)             c old & PEER: the oldest place's bed += 1, FUTEX_WAKE
 //! ```
 //!
-//! If 2 comes before b, b sees PEER, and c either changes `seq` before 4 or wakes 4. If b comes
-//! before 2, then 2 reads what b released, and 3 sees what a published.
+//! If 2 comes before b, b sees PEER, and c either changes the bed before 4 or wakes 4. If b comes
+//! before 2, then 2 reads what b released, and 3 sees what a published. Which bed: see [`places`].
+//!
+//! c wakes one, but b has taken PEER off for all. So whoever leaves announces those who stay, and
+//! looks once more, for them: what came in between is passed on ([`WaitQueue::pass_on`]).
 //!
 //! Signals: `Futex::wait(.., Signals::End)` closes the window between "is one noted?" and the
 //! sleep (a restartable window in the host's gate).
@@ -21,12 +24,14 @@
 //! - C1. The other side killed between b and c: the sleep has a deadline ([`RECHECK_NS`]).
 //! - C2. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
 
-use super::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use super::atomic::{fence, AtomicU32, AtomicU64, Ordering::*};
 use super::futex::{Futex, Signals, Slept};
 use super::lock_word;
+use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
 
-/// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody.
+/// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody. What the
+/// peer left is taken after twice this.
 pub const RECHECK_NS: u64 = 20_000_000;
 
 /// Most rounds of `pause` before a sleep, about 10 us.
@@ -41,12 +46,19 @@ const SHORT_SLEEP: u64 = 300_000;
 /// Fewest, kept as a probe so that spinning can come back.
 const SPIN_MIN: u32 = 4;
 
-/// Sleepers on one side of an object. In the arena.
+/// Sleepers on one side of an object. In the arena; its hints change all the time, so it has cache
+/// lines of its own.
 #[cfg_attr(all(test, loom), derive(Default))]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct WaitQueue {
-    /// Futex: bumped by every wake-up.
-    pub seq: AtomicU32,
+    /// Who is woken next: see [`places`].
+    pub places: AtomicU64,
+    /// Log record that caused the latest wake-up, 0 for none.
+    pub cause: AtomicU64,
+    /// Futex of those who have no place: bumped by every wake-up of theirs.
+    crowd: AtomicU32,
+    /// How many have none.
+    placeless: AtomicU32,
     /// Hint: how many sleep.
     pub sleepers: AtomicU32,
     /// Hint: rounds that spinning has been worth lately, 0 for "not tried yet".
@@ -55,9 +67,9 @@ pub struct WaitQueue {
     waker_cpu: AtomicU32,
     /// Hint: rounds to go on waiting once there is something, because more comes at once.
     linger: AtomicU32,
-    _pad: AtomicU32,
-    /// Log record that caused the latest wake-up, 0 for none.
-    pub cause: AtomicU64,
+    _pad: [AtomicU32; 4],
+    /// Futexes of the places: bumped when their sleeper is chosen.
+    beds: [AtomicU32; PLACES],
 }
 
 /// What a wait is for, from the object's side.
@@ -69,6 +81,10 @@ pub trait Waitable {
     fn looks_ready(&self) -> bool;
     /// Nobody has woken us for [`RECHECK_NS`]: the next attempt believes no hint.
     fn doubt(&mut self) {}
+    /// Whether an attempt would end the wait whatever others do: nobody is left on the other side.
+    fn is_over(&mut self) -> bool {
+        false
+    }
     /// Some number that changes whenever there is more.
     fn mark(&self) -> u64 {
         0
@@ -96,6 +112,7 @@ impl WaitQueue {
         w: &mut W,
     ) -> Result<W::Done, SysError> {
         let mut slept = false;
+        let mut stay = None;
         let result = loop {
             if self.spin(cpus, w) {
                 match w.attempt() {
@@ -104,7 +121,8 @@ impl WaitQueue {
                     Err(e) => break Err(e),
                 }
             }
-            let seq = self.seq.load(Acquire); // 1, pairs with wake()
+            let here = *stay.get_or_insert_with(|| self.arrive());
+            let (bed, seen) = self.lie_down(here); // 1
             lock_word::announce(peer); // 2
             match w.attempt() {
                 // 3
@@ -117,21 +135,27 @@ impl WaitQueue {
                 w.blocked();
             }
             self.sleepers.fetch_add(1, Relaxed);
-            let since = futex.ticks();
-            let how = futex.wait(&self.seq, seq, RECHECK_NS, Signals::End); // 4
-            self.learn(futex, how, futex.ticks().wrapping_sub(since));
-            // `reset` may have come in between: never below 0.
-            let before = self
-                .sleepers
-                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
-            let others = before.is_ok_and(|n| n > 1);
-            if others {
-                // The waker took PEER off for all of us: put it back for those who sleep on.
-                lock_word::announce(peer);
-            }
-            if how == Slept::TimedOut {
+            let mut overdue = false;
+            let how = loop {
+                let since = futex.ticks();
+                let how = futex.wait(bed, seen, RECHECK_NS, Signals::End); // 4
+                self.learn(futex, how, futex.ticks().wrapping_sub(since));
+                if how != Slept::TimedOut {
+                    break how;
+                }
                 w.doubt();
-            }
+                if here == Stay::InCrowd || bed.load(Acquire) != seen || w.is_over() {
+                    break how;
+                }
+                // Nobody chose us. What there is belongs to somebody before us, who was chosen and
+                // has not come to it yet; unless he was killed, or his waker.
+                let ready = w.looks_ready();
+                if ready && overdue {
+                    self.wake_one(futex, self.cause.load(Relaxed));
+                }
+                overdue = ready;
+            };
+            one_less(&self.sleepers);
             // Tried before the signal is looked at: what came first is taken first.
             match w.attempt() {
                 Ok(None) => {}
@@ -142,40 +166,120 @@ impl WaitQueue {
                 break Err(SysError::Restart(Restart::Sys));
             }
         };
+        if let Some(stay) = stay {
+            self.depart(stay, peer);
+        }
         if slept {
             w.woken();
         }
         result
     }
 
-    /// As new: nobody sleeps, spinning was never tried. `seq` goes on, so a late sleeper wakes.
-    pub fn reset(&self) {
-        self.seq.fetch_add(1, Release);
+    fn arrive(&self) -> Stay {
+        match places::enter(&self.places) {
+            Some(place) => Stay::InPlace(place),
+            None => {
+                self.placeless.fetch_add(1, AcqRel);
+                Stay::InCrowd
+            }
+        }
+    }
+
+    fn depart(&self, stay: Stay, peer: &AtomicU32) {
+        match stay {
+            Stay::InPlace(place) => places::leave(&self.places, place),
+            Stay::InCrowd => one_less(&self.placeless),
+        }
+        if self.anybody() {
+            lock_word::announce(peer);
+        }
+    }
+
+    fn anybody(&self) -> bool {
+        places::anybody(&self.places) || self.placeless.load(Relaxed) != 0
+    }
+
+    /// The futex to sleep on, and its value before anybody could choose its place.
+    fn lie_down(&self, stay: Stay) -> (&AtomicU32, u32) {
+        let bed = match stay {
+            Stay::InPlace(place) => self.beds.get(place.index()),
+            Stay::InCrowd => None,
+        };
+        let bed = bed.unwrap_or(&self.crowd);
+        let seen = bed.load(Acquire); // pairs with `rouse`
+        if let Stay::InPlace(place) = stay {
+            places::wait(&self.places, place);
+        }
+        (bed, seen)
+    }
+
+    /// As new: nobody sleeps, spinning was never tried. Whoever does sleep, or is about to, wakes.
+    pub fn reset(&self, futex: &impl Futex) {
+        self.wake_all(futex, 0);
+        for bed in &self.beds {
+            bed.fetch_add(1, Release);
+        }
+        places::clear(&self.places);
+        self.placeless.store(0, Relaxed);
         self.sleepers.store(0, Relaxed);
         self.spin.store(0, Relaxed);
         self.linger.store(0, Relaxed);
         self.cause.store(0, Relaxed);
     }
 
-    /// Wakes one sleeper. `cause` is the log record of what made it possible, 0 without a log.
+    /// Wakes the sleeper that has waited longest. `cause` is the log record of what made it possible,
+    /// 0 without a log.
     #[cold]
     pub fn wake_one(&self, futex: &impl Futex, cause: u64) {
-        self.wake(futex, cause, 1);
+        self.note_wake(futex, cause);
+        match places::choose(&self.places) {
+            Some(place) => self.rouse(futex, place),
+            None => self.rouse_crowd(futex, 1),
+        }
     }
 
     /// Wakes everybody: end of file, broken pipe, demotion.
     #[cold]
     pub fn wake_all(&self, futex: &impl Futex, cause: u64) {
-        self.wake(futex, cause, u32::MAX >> 1);
+        self.note_wake(futex, cause);
+        // Not more often than there are places: a sleeper may find nothing and come back.
+        for _ in 0..PLACES {
+            match places::choose(&self.places) {
+                Some(place) => self.rouse(futex, place),
+                None => break,
+            }
+        }
+        self.rouse_crowd(futex, u32::MAX >> 1);
     }
 
-    fn wake(&self, futex: &impl Futex, cause: u64, n: u32) {
+    /// Only one sleeper was woken, and it has left, perhaps without what it was woken for: if there is
+    /// `more`, another is woken. (fs/pipe.c `wake_next_reader`, `wake_next_writer`)
+    pub fn pass_on(&self, futex: &impl Futex, more: bool) {
+        if more && self.anybody() {
+            self.wake_one(futex, self.cause.load(Relaxed));
+        }
+    }
+
+    fn note_wake(&self, futex: &impl Futex, cause: u64) {
+        // Pairs with `lock_word::announce`, whose PEER the caller has read in the lock word: the
+        // sleeper's place was marked before. [`lock_word::release`] itself need not acquire.
+        fence(Acquire);
         if cause != 0 {
             self.cause.store(cause, Relaxed);
         }
         self.waker_cpu.store(futex.cpu() + 1, Relaxed);
-        self.seq.fetch_add(1, Release);
-        futex.wake(&self.seq, n);
+    }
+
+    fn rouse(&self, futex: &impl Futex, place: Place) {
+        if let Some(bed) = self.beds.get(place.index()) {
+            bed.fetch_add(1, Release);
+            futex.wake(bed, 1);
+        }
+    }
+
+    fn rouse_crowd(&self, futex: &impl Futex, n: u32) {
+        self.crowd.fetch_add(1, Release);
+        futex.wake(&self.crowd, n);
     }
 
     /// A sleep has ended: would spinning have been better? Yes, if it was short and the waker ran
@@ -232,6 +336,18 @@ impl WaitQueue {
         };
         self.linger.store(next, Relaxed);
     }
+}
+
+/// How a sleeper waits, from its first sleep in a call to its last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    InPlace(Place),
+    InCrowd,
+}
+
+/// Never below 0: `reset` may have come in between.
+fn one_less(count: &AtomicU32) {
+    let _ = count.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1));
 }
 
 fn rest(rounds: u32) {

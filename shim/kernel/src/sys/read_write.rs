@@ -269,20 +269,12 @@ fn sleep<H: Host, W: Waitable>(
         End::Write => (&p.wr_wait, &p.rlock.word),
     };
     let result = queue.wait_interruptible(peer, k.host, k.host.processors(), call);
-    pass_on(k, p, queue, e.end);
-    result
-}
-
-/// Only one sleeper was woken: if there is something left for another, wake that one.
-/// (fs/pipe.c `wake_next_reader`, `wake_next_writer`)
-fn pass_on<H: Host>(k: &Ctx<'_, H>, p: &Pipe, queue: &WaitQueue, end: End) {
-    let more = match end {
+    let more = match e.end {
         End::Read => !p.looks_empty(),
         End::Write => !p.looks_full(),
     };
-    if more && queue.sleepers.load(Relaxed) > 0 {
-        queue.wake_one(k.host, queue.cause.load(Relaxed));
-    }
+    queue.pass_on(k.host, more);
+    result
 }
 
 /// How a writer mirrors a step that moved `bytes` of `left`.
@@ -343,6 +335,10 @@ impl<H: Host, T: Twin + Tokens, U: UserWrite> Waitable for Reading<'_, H, T, U> 
 
     fn doubt(&mut self) {
         self.wait.doubt = true;
+    }
+
+    fn is_over(&mut self) -> bool {
+        !self.p.is_ring() || self.wait.same_pipe(self.p).is_err() || self.twin.peer_gone()
     }
 
     fn woken(&mut self) {
@@ -410,6 +406,10 @@ impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
 
     fn doubt(&mut self) {
         self.wait.doubt = true;
+    }
+
+    fn is_over(&mut self) -> bool {
+        !self.p.is_ring() || self.wait.same_pipe(self.p).is_err() || self.twin.peer_gone()
     }
 
     fn woken(&mut self) {

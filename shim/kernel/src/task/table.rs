@@ -20,10 +20,12 @@ const CLAIMING: u32 = 1 << 31;
 
 const _: () = assert!(layout::MAX_TASKS <= 1 << SLOT_BITS);
 
+#[inline]
 pub fn process(arena: &Arena, slot: u32) -> Option<&'static Process> {
     arena.slot(layout::PROCS, layout::MAX_PROCS, slot)
 }
 
+#[inline]
 pub fn task(arena: &Arena, slot: u32) -> Option<&'static Task> {
     arena.slot(layout::TASKS, layout::MAX_TASKS, slot)
 }
@@ -38,6 +40,7 @@ pub fn task_of(arena: &Arena, owner: OwnerId) -> Option<&'static Task> {
 
 /// Whether a lock's owner is dead. Cheap when the kernel has marked it; otherwise the real
 /// kernel is asked.
+#[inline]
 pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
     let Some(task) = task_of(arena, owner) else {
         return true;

@@ -200,12 +200,12 @@ pub fn dump(p: &Pipe) {
         p.read.load(Relaxed),
     );
     eprintln!(
-        "wlock {:#x} rlock {:#x} rd_wait seq {} sleepers {} wr_wait seq {} sleepers {}",
+        "wlock {:#x} rlock {:#x} rd_wait places {:#x} sleepers {} wr_wait places {:#x} sleepers {}",
         p.wlock.word.load(Relaxed),
         p.rlock.word.load(Relaxed),
-        p.rd_wait.seq.load(Relaxed),
+        p.rd_wait.places.load(Relaxed),
         p.rd_wait.sleepers.load(Relaxed),
-        p.wr_wait.seq.load(Relaxed),
+        p.wr_wait.places.load(Relaxed),
         p.wr_wait.sleepers.load(Relaxed),
     );
     eprintln!(

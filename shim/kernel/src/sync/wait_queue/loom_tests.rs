@@ -159,9 +159,7 @@ impl Things {
         };
         let wq = &self.rd_wait;
         let result = wq.wait_interruptible(&self.wlock.word, &calls, Processors::One, &mut taking);
-        if !self.looks_empty() && wq.sleepers.load(Relaxed) > 0 {
-            wq.wake_one(&calls, 0); // pass_on
-        }
+        wq.pass_on(&calls, !self.looks_empty());
         result
     }
 }
