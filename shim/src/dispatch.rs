@@ -24,13 +24,20 @@ impl Frame {
     }
 
     fn get(&self, register: i32) -> u64 {
-        // SAFETY: `new`'s promise; the index is one of libc's REG_ constants.
-        unsafe { (*self.uc).uc_mcontext.gregs[register as usize] as u64 }
+        let at = self.register(register);
+        // SAFETY: `new`'s promise.
+        unsafe { *at as u64 }
     }
 
     fn set(&mut self, register: i32, value: u64) {
-        // SAFETY: as in `get`.
-        unsafe { (*self.uc).uc_mcontext.gregs[register as usize] = value as i64 }
+        let at = self.register(register);
+        // SAFETY: `new`'s promise.
+        unsafe { *at = value as i64 }
+    }
+
+    fn register(&self, register: i32) -> *mut i64 {
+        // SAFETY: `new`'s promise; the index is one of libc's REG_ constants.
+        unsafe { signal::register_of(self.uc, register) }
     }
 
     pub fn nr(&self) -> i64 {
@@ -74,30 +81,33 @@ impl Frame {
 
     pub fn mask(&self) -> u64 {
         // SAFETY: `new`'s promise.
-        unsafe { *signal::uc_mask(self.uc) }
+        let mask = unsafe { signal::uc_mask(self.uc) };
+        // SAFETY: as above.
+        unsafe { *mask }
     }
 
     pub fn set_mask(&mut self, mask: u64) {
         // SAFETY: `new`'s promise.
-        unsafe { *signal::uc_mask(self.uc) = mask };
+        let at = unsafe { signal::uc_mask(self.uc) };
+        // SAFETY: as above.
+        unsafe { *at = mask };
     }
 
     pub fn altstack(&self) -> mask::Stack {
+        let at = self.stack();
         // SAFETY: `new`'s promise; stack_t is `Stack`.
-        unsafe {
-            (&raw const (*self.uc).uc_stack)
-                .cast::<mask::Stack>()
-                .read()
-        }
+        unsafe { at.read() }
     }
 
     pub fn set_altstack(&mut self, stack: mask::Stack) {
+        let at = self.stack();
         // SAFETY: as in `altstack`.
-        unsafe {
-            (&raw mut (*self.uc).uc_stack)
-                .cast::<mask::Stack>()
-                .write(stack)
-        };
+        unsafe { at.write(stack) };
+    }
+
+    fn stack(&self) -> *mut mask::Stack {
+        // SAFETY: `new`'s promise.
+        unsafe { (&raw mut (*self.uc).uc_stack).cast() }
     }
 }
 

@@ -15,7 +15,23 @@
 //!                      └──────────────► the same call on the twin
 //! ```
 
-#![deny(clippy::undocumented_unsafe_blocks)]
+#![deny(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block
+)]
+// Nothing stops a guest.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::indexing_slicing
+    )
+)]
 
 mod adopt;
 mod arm;

@@ -48,7 +48,9 @@ extern "C" fn missing() -> isize {
 
 pub fn set_errno(errno: i32) {
     // SAFETY: libc's own thread-local.
-    unsafe { *libc::__errno_location() = errno };
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { *location = errno };
 }
 
 /// libc's convention from the kernel's.

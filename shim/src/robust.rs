@@ -36,21 +36,26 @@ pub fn register(task: &'static Task, tid: u32) {
     debug_assert_eq!(link - core::ptr::from_ref(task) as usize, 32);
     // SAFETY: the head that glibc registered for this very thread, which only this thread changes;
     // signals are deferred, so nothing comes between.
-    let first = unsafe {
-        if (*head).futex_offset != FUTEX_OFFSET {
-            return;
-        }
-        (*head).next
-    };
+    let Head {
+        next: first,
+        futex_offset,
+        ..
+    } = unsafe { head.read() };
+    if futex_offset != FUTEX_OFFSET {
+        return;
+    }
     task.life.store(tid, Relaxed);
     task.next.store(first as u64, Relaxed);
     task.prev.store(head as u64, Relaxed);
     let head_address = head as usize;
-    // SAFETY: as above. The kernel may walk the list at any instruction: the new element is whole
-    // before the head points to it.
-    unsafe { (&raw mut (*head).next).write_volatile(link) };
+    // `next` is the head's first field. The kernel may walk the list at any instruction: the new
+    // element is whole before the head points to it.
+    let head_next = head.cast::<usize>();
+    // SAFETY: as above.
+    unsafe { head_next.write_volatile(link) };
     if first & !1 != head_address {
+        let prev = ((first & !1) as *mut usize).wrapping_sub(1);
         // SAFETY: an element of glibc's list: its `prev` is the word before its `next`.
-        unsafe { ((first & !1) as *mut usize).sub(1).write_volatile(link) };
+        unsafe { prev.write_volatile(link) };
     }
 }

@@ -222,7 +222,9 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     crate::arm::block_all();
     let a = action(sig as usize);
     // SAFETY: the kernel's frame: info and uc are valid while this handler runs.
-    let (info, mask) = unsafe { (*info, uc_mask(uc)) };
+    let info = unsafe { *info };
+    // SAFETY: as above.
+    let mask = unsafe { uc_mask(uc) };
     // SAFETY: as above.
     let before = unsafe { mask.replace(!FORCED) };
     tls.saved_mask.set(before);
@@ -238,12 +240,13 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
         sys!(libc::SYS_tgkill, pid, tid, sig);
     }
     tls.note.set(1);
+    // SAFETY: as above.
+    let rip = unsafe { rip_of(uc) };
     // SAFETY: as above; the register is this thread's.
-    unsafe {
-        let rip = rip_of(uc);
-        if let Some(exit) = gate::leave_window(*rip as usize) {
-            *rip = exit as i64;
-        }
+    let at = unsafe { *rip };
+    if let Some(exit) = gate::leave_window(at as usize) {
+        // SAFETY: as above.
+        unsafe { *rip = exit as i64 };
     }
 }
 
@@ -262,7 +265,16 @@ pub unsafe fn uc_mask(uc: *mut libc::ucontext_t) -> *mut u64 {
 /// As [`uc_mask`].
 pub unsafe fn rip_of(uc: *mut libc::ucontext_t) -> *mut i64 {
     // SAFETY: the caller's.
-    unsafe { &raw mut (*uc).uc_mcontext.gregs[libc::REG_RIP as usize] }
+    unsafe { register_of(uc, libc::REG_RIP) }
+}
+
+/// # Safety
+///
+/// As [`uc_mask`]; `register` is one of libc's REG_ constants.
+pub unsafe fn register_of(uc: *mut libc::ucontext_t, register: i32) -> *mut i64 {
+    // SAFETY: the caller's.
+    let all = unsafe { &raw mut (*uc).uc_mcontext.gregs };
+    all.cast::<i64>().wrapping_add(register as usize)
 }
 
 /// On the way out of the shim: the noted signals are delivered here and now.
@@ -280,7 +292,9 @@ pub fn deliver_at(tls: &Tls, uc: *mut libc::ucontext_t) -> bool {
     let restart = tls.restart.get() != 0;
     tls.note.set(0);
     // SAFETY: the trap's own frame, live until it returns.
-    unsafe { *uc_mask(uc) = tls.saved_mask.get() };
+    let mask = unsafe { uc_mask(uc) };
+    // SAFETY: as above.
+    unsafe { *mask = tls.saved_mask.get() };
     restart
 }
 

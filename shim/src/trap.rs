@@ -53,8 +53,9 @@ pub fn install_for(sig: usize, program: &KSigaction) {
 
 /// si_code is the third int.
 unsafe fn si_code(info: *const Siginfo) -> i32 {
+    let third = info.cast::<i32>().wrapping_add(2);
     // SAFETY: the caller's: a live siginfo.
-    unsafe { *info.cast::<i32>().add(2) }
+    unsafe { *third }
 }
 
 extern "C" fn on_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {

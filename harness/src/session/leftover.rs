@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering::*;
+use std::time::Duration;
 
 use ringer_kernel::arena::header::Unusable;
 use ringer_kernel::arena::{layout, Arena, BUILD};
@@ -20,13 +21,17 @@ pub fn remove() {
 }
 
 fn is_left_over(path: &Path) -> bool {
-    let Ok(session) = super::open(path, Access::Look) else {
+    if name::maker(path).is_some_and(procfs::is_alive) {
         return false;
+    }
+    let Ok(session) = super::open_patiently(path, Access::Look, 0) else {
+        return is_half_made(path);
     };
     let header = session.header();
     // Another build's tables may be laid out otherwise; those of another layout surely are.
     match header.check(BUILD, layout::ARENA_BYTES as u64) {
         Ok(()) | Err(Unusable::OtherBuild) => {}
+        Err(Unusable::NotAnArena) if header.magic.load(Relaxed) == 0 => return is_half_made(path),
         Err(_) => return false,
     }
     let masters = [&header.creator, &header.supervisor];
@@ -34,6 +39,18 @@ fn is_left_over(path: &Path) -> bool {
         .iter()
         .any(|pid| procfs::is_alive(pid.load(Relaxed)))
         && session.is_deserted()
+}
+
+/// Whether the maker of this file was killed before it was an arena. (It is not alive, as far as we
+/// can see; if it is one of another PID namespace, it has had time enough.)
+fn is_half_made(path: &Path) -> bool {
+    const ENOUGH: Duration = Duration::from_secs(10);
+    let Ok(about) = std::fs::metadata(path) else {
+        return false;
+    };
+    let age = about.modified().ok().and_then(|t| t.elapsed().ok());
+    let length = about.len();
+    (length == 0 || length == layout::ARENA_BYTES as u64) && age.is_some_and(|age| age > ENOUGH)
 }
 
 /// The processes of a session that are there, as far as the arena knows, by their slots; those
@@ -91,6 +108,29 @@ mod tests {
         // Our own mapping stays, as every mapping of an arena does: no file goes while we test.
         assert!(!is_left_over(&path));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_maker_began_is_left_over_after_a_while() {
+        let path = Path::new(name::DIRECTORY).join(format!("ringer-{}-half", dead_pid()));
+        let file = std::fs::File::create(&path).unwrap();
+        assert!(!is_left_over(&path), "it may be made this moment");
+        for length in [0, layout::ARENA_BYTES as u64] {
+            file.set_len(length).unwrap();
+            let old = std::time::SystemTime::now() - Duration::from_secs(60);
+            file.set_modified(old).unwrap();
+            let since = std::time::Instant::now();
+            assert!(is_left_over(&path), "{length}");
+            assert!(
+                since.elapsed() < Duration::from_millis(100),
+                "nobody waits for it"
+            );
+        }
+        file.set_len(4096).unwrap();
+        assert!(!is_left_over(&path), "that is something else");
+        std::fs::remove_file(&path).unwrap();
+        let mine = Path::new(name::DIRECTORY).join(format!("ringer-{}-half", std::process::id()));
+        assert!(!is_left_over(&mine), "its maker lives");
     }
 
     #[test]

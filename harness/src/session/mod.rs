@@ -155,11 +155,15 @@ fn map_new(file: &File, flags: u32) -> io::Result<Arena> {
 
 /// Maps an existing file that is as long as an arena, whatever is in it.
 fn open(path: &Path, access: Access) -> Result<Session> {
+    open_patiently(path, access, 20)
+}
+
+/// As [`open`]. A file that is being made this moment is looked at so many times more.
+fn open_patiently(path: &Path, access: Access, mut patience: u32) -> Result<Session> {
     let trouble = |why| Error::CannotOpenSession {
         path: path.to_owned(),
         why,
     };
-    let mut patience = 20;
     loop {
         let file = OpenOptions::new()
             .read(true)

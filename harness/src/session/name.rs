@@ -94,6 +94,13 @@ pub fn is_unnamed(path: &Path) -> bool {
     file.starts_with(PREFIX) && !file.ends_with(NAMED)
 }
 
+/// The process that made the session in this file, by its name. `None`: it was given one.
+pub fn maker(path: &Path) -> Option<u32> {
+    let file = path.file_name()?.to_str()?;
+    let (pid, _) = file.strip_prefix(PREFIX)?.split_once('-')?;
+    pid.parse().ok().filter(|_| is_unnamed(path))
+}
+
 /// The arena files of this user.
 pub fn files() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(DIRECTORY) else {
@@ -124,11 +131,13 @@ mod tests {
         let name = Name::given("build.2_x-y").unwrap();
         assert_eq!(of_path(&name.path()), "build.2_x-y");
         assert!(!is_unnamed(&name.path()));
+        assert_eq!(maker(&name.path()), None);
     }
 
     #[test]
     fn unnamed_sessions_differ() {
         assert_ne!(Name::unnamed(), Name::unnamed());
         assert!(is_unnamed(&Name::unnamed().path()));
+        assert_eq!(maker(&Name::unnamed().path()), Some(std::process::id()));
     }
 }

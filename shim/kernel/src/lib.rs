@@ -19,6 +19,23 @@
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(loom, allow(dead_code))]
+#![deny(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block
+)]
+// Nothing stops a guest.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::indexing_slicing
+    )
+)]
 
 pub mod abi;
 #[cfg(not(loom))]

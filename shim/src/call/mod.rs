@@ -50,7 +50,9 @@ fn seen(tls: &Tls, p: &'static Process, fd: i32) -> Option<PipeEnd> {
     // SAFETY: null, or an entry of this process's table in the arena, whose blocks stay mapped.
     let now = unsafe { seen.entry.get().as_ref() }?.load(Acquire);
     // SAFETY: set together with `entry`, to what the arena's tables have; they stay mapped.
-    let (file, pipe) = unsafe { (&*seen.file.get(), &*seen.pipe.get()) };
+    let file = unsafe { &*seen.file.get() };
+    // SAFETY: as above.
+    let pipe = unsafe { &*seen.pipe.get() };
     let file_slot = seen.file_slot.get();
     let pipe_slot = seen.pipe_slot.get();
     // The description's slot may have been freed and used again, for another pipe or end.

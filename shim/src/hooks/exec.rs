@@ -181,7 +181,9 @@ unsafe extern "C" fn exec_list(path: *const c_char, list: Strings, kind: usize) 
         1 => unsafe { ringer_execvp(path, list) },
         _ => {
             // SAFETY: execle has the environment right behind the NULL.
-            let envp = unsafe { *end.add(1) }.cast::<*const c_char>();
+            let behind = unsafe { end.add(1) };
+            // SAFETY: as above.
+            let envp = unsafe { *behind }.cast::<*const c_char>();
             // SAFETY: execle is execve with a list.
             unsafe { ringer_execve(path, list, envp) }
         }

@@ -179,7 +179,7 @@ pub struct Pipe {
     pub demote_from: AtomicU64,
     /// `ino` once more: an identity with a wrong bit would part a pipe's two ends.
     pub ino_copy: AtomicU64,
-    // Lines 6 to 9: sleepers.
+    // Lines 6 to 13: sleepers.
     pub rd_wait: WaitQueue,
     pub wr_wait: WaitQueue,
 }
@@ -358,4 +358,4 @@ impl Pipe {
 
 use crate::abi::limits::PAGE_SIZE;
 
-const _: () = assert!(core::mem::size_of::<Pipe>() == 10 * 64);
+const _: () = assert!(core::mem::size_of::<Pipe>() == 14 * 64);

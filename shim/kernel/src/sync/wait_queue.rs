@@ -14,7 +14,7 @@
 //! before 2, then 2 reads what b released, and 3 sees what a published. Which bed: see [`places`].
 //!
 //! c wakes one, but b has taken PEER off for all. So whoever leaves announces those who stay, and
-//! looks once more, for them: what came in between is passed on ([`WaitQueue::pass_on`]).
+//! looks once more, for them: what came in between is passed on.
 //!
 //! Signals: `Futex::wait(.., Signals::End)` closes the window between "is one noted?" and the
 //! sleep (a restartable window in the host's gate).
@@ -53,8 +53,8 @@ const SPIN_MIN: u32 = 4;
 pub struct WaitQueue {
     /// Who is woken next: see [`places`].
     pub places: AtomicU64,
-    /// Log record that caused the latest wake-up, 0 for none.
-    pub cause: AtomicU64,
+    /// As `causes`, for those who have no place.
+    crowd_cause: AtomicU64,
     /// Futex of those who have no place: bumped by every wake-up of theirs.
     crowd: AtomicU32,
     /// How many have none.
@@ -67,9 +67,11 @@ pub struct WaitQueue {
     waker_cpu: AtomicU32,
     /// Hint: rounds to go on waiting once there is something, because more comes at once.
     linger: AtomicU32,
-    _pad: [AtomicU32; 4],
+    _pad: [AtomicU32; 6],
     /// Futexes of the places: bumped when their sleeper is chosen.
     beds: [AtomicU32; PLACES],
+    /// Log records of what their sleepers were woken for, 0 for none.
+    causes: [AtomicU64; PLACES],
 }
 
 /// What a wait is for, from the object's side.
@@ -89,9 +91,12 @@ pub trait Waitable {
     fn mark(&self) -> u64 {
         0
     }
-    /// Called before the first sleep and after the last, for the log.
+    /// Called before a sleep and after it, for the log. `cause` is the record of what it was woken
+    /// for, 0 for none.
     fn blocked(&mut self) {}
-    fn woken(&mut self) {}
+    fn woken(&mut self, cause: u64) {
+        let _ = cause;
+    }
 }
 
 /// The processor: spinning never pays when there is only one.
@@ -111,7 +116,8 @@ impl WaitQueue {
         cpus: Processors,
         w: &mut W,
     ) -> Result<W::Done, SysError> {
-        let mut slept = false;
+        let mut asleep = false;
+        let mut cause = 0;
         let mut stay = None;
         let result = loop {
             if self.spin(cpus, w) {
@@ -130,8 +136,8 @@ impl WaitQueue {
                 Ok(Some(done)) => break Ok(done),
                 Err(e) => break Err(e),
             }
-            if !slept {
-                slept = true;
+            if !asleep {
+                asleep = true;
                 w.blocked();
             }
             self.sleepers.fetch_add(1, Relaxed);
@@ -151,11 +157,16 @@ impl WaitQueue {
                 // has not come to it yet; unless he was killed, or his waker.
                 let ready = w.looks_ready();
                 if ready && overdue {
-                    self.wake_one(futex, self.cause.load(Relaxed));
+                    self.wake_one(futex, 0);
                 }
                 overdue = ready;
             };
             one_less(&self.sleepers);
+            if how != Slept::TimedOut {
+                asleep = false;
+                cause = self.cause_of(here, bed, seen);
+                w.woken(cause);
+            }
             // Tried before the signal is looked at: what came first is taken first.
             match w.attempt() {
                 Ok(None) => {}
@@ -166,11 +177,12 @@ impl WaitQueue {
                 break Err(SysError::Restart(Restart::Sys));
             }
         };
+        if asleep {
+            w.woken(0);
+        }
         if let Some(stay) = stay {
             self.depart(stay, peer);
-        }
-        if slept {
-            w.woken();
+            self.pass_on(futex, w.looks_ready(), cause);
         }
         result
     }
@@ -192,6 +204,20 @@ impl WaitQueue {
         }
         if self.anybody() {
             lock_word::announce(peer);
+        }
+    }
+
+    /// What a sleeper was woken for: 0 if nobody chose it.
+    fn cause_of(&self, stay: Stay, bed: &AtomicU32, seen: u32) -> u64 {
+        if bed.load(Acquire) == seen {
+            return 0; // a signal
+        }
+        match stay {
+            Stay::InPlace(place) => self
+                .causes
+                .get(place.index())
+                .map_or(0, |c| c.load(Relaxed)),
+            Stay::InCrowd => self.crowd_cause.load(Relaxed),
         }
     }
 
@@ -224,60 +250,60 @@ impl WaitQueue {
         self.sleepers.store(0, Relaxed);
         self.spin.store(0, Relaxed);
         self.linger.store(0, Relaxed);
-        self.cause.store(0, Relaxed);
     }
 
     /// Wakes the sleeper that has waited longest. `cause` is the log record of what made it possible,
     /// 0 without a log.
     #[cold]
     pub fn wake_one(&self, futex: &impl Futex, cause: u64) {
-        self.note_wake(futex, cause);
+        self.before_choice(futex);
         match places::choose(&self.places) {
-            Some(place) => self.rouse(futex, place),
-            None => self.rouse_crowd(futex, 1),
+            Some(place) => self.rouse(futex, place, cause),
+            None => self.rouse_crowd(futex, 1, cause),
         }
     }
 
     /// Wakes everybody: end of file, broken pipe, demotion.
     #[cold]
     pub fn wake_all(&self, futex: &impl Futex, cause: u64) {
-        self.note_wake(futex, cause);
+        self.before_choice(futex);
         // Not more often than there are places: a sleeper may find nothing and come back.
         for _ in 0..PLACES {
             match places::choose(&self.places) {
-                Some(place) => self.rouse(futex, place),
+                Some(place) => self.rouse(futex, place, cause),
                 None => break,
             }
         }
-        self.rouse_crowd(futex, u32::MAX >> 1);
+        self.rouse_crowd(futex, u32::MAX >> 1, cause);
     }
 
     /// Only one sleeper was woken, and it has left, perhaps without what it was woken for: if there is
     /// `more`, another is woken. (fs/pipe.c `wake_next_reader`, `wake_next_writer`)
-    pub fn pass_on(&self, futex: &impl Futex, more: bool) {
+    fn pass_on(&self, futex: &impl Futex, more: bool, cause: u64) {
         if more && self.anybody() {
-            self.wake_one(futex, self.cause.load(Relaxed));
+            self.wake_one(futex, cause);
         }
     }
 
-    fn note_wake(&self, futex: &impl Futex, cause: u64) {
+    fn before_choice(&self, futex: &impl Futex) {
         // Pairs with `lock_word::announce`, whose PEER the caller has read in the lock word: the
         // sleeper's place was marked before. [`lock_word::release`] itself need not acquire.
         fence(Acquire);
-        if cause != 0 {
-            self.cause.store(cause, Relaxed);
-        }
         self.waker_cpu.store(futex.cpu() + 1, Relaxed);
     }
 
-    fn rouse(&self, futex: &impl Futex, place: Place) {
-        if let Some(bed) = self.beds.get(place.index()) {
-            bed.fetch_add(1, Release);
+    fn rouse(&self, futex: &impl Futex, place: Place, cause: u64) {
+        if let (Some(bed), Some(why)) =
+            (self.beds.get(place.index()), self.causes.get(place.index()))
+        {
+            why.store(cause, Relaxed);
+            bed.fetch_add(1, Release); // pairs with `cause_of`
             futex.wake(bed, 1);
         }
     }
 
-    fn rouse_crowd(&self, futex: &impl Futex, n: u32) {
+    fn rouse_crowd(&self, futex: &impl Futex, n: u32, cause: u64) {
+        self.crowd_cause.store(cause, Relaxed);
         self.crowd.fetch_add(1, Release);
         futex.wake(&self.crowd, n);
     }

@@ -8,7 +8,7 @@ use crate::pipe::slot;
 use crate::pipe::watch::{self, Side, Tokens};
 use crate::pipe::{try_read, try_write, Ctx, Ended, Pipe};
 use crate::sync::atomic::Ordering::*;
-use crate::sync::wait_queue::{WaitQueue, Waitable};
+use crate::sync::wait_queue::Waitable;
 use crate::task::{self, Task};
 
 /// O_NONBLOCK, as it counts for one call.
@@ -268,13 +268,7 @@ fn sleep<H: Host, W: Waitable>(
         End::Read => (&p.rd_wait, &p.wlock.word),
         End::Write => (&p.wr_wait, &p.rlock.word),
     };
-    let result = queue.wait_interruptible(peer, k.host, k.host.processors(), call);
-    let more = match e.end {
-        End::Read => !p.looks_empty(),
-        End::Write => !p.looks_full(),
-    };
-    queue.pass_on(k.host, more);
-    result
+    queue.wait_interruptible(peer, k.host, k.host.processors(), call)
 }
 
 /// How a writer mirrors a step that moved `bytes` of `left`.
@@ -341,8 +335,8 @@ impl<H: Host, T: Twin + Tokens, U: UserWrite> Waitable for Reading<'_, H, T, U> 
         !self.p.is_ring() || self.wait.same_pipe(self.p).is_err() || self.twin.peer_gone()
     }
 
-    fn woken(&mut self) {
-        self.wait.finish(self.p, &self.p.rd_wait);
+    fn woken(&mut self, cause: u64) {
+        self.wait.finish(self.p, cause);
     }
 }
 
@@ -412,8 +406,8 @@ impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
         !self.p.is_ring() || self.wait.same_pipe(self.p).is_err() || self.twin.peer_gone()
     }
 
-    fn woken(&mut self) {
-        self.wait.finish(self.p, &self.p.wr_wait);
+    fn woken(&mut self, cause: u64) {
+        self.wait.finish(self.p, cause);
     }
 }
 
@@ -468,18 +462,13 @@ impl<'a, H: Host> Wait<'a, H> {
         self.k.log.pipe(p, Kind::Block, 0, (end, 0, 0));
     }
 
-    fn finish(&mut self, p: &Pipe, queue: &WaitQueue) {
+    fn finish(&mut self, p: &Pipe, cause: u64) {
         let ticks = self.k.host.tsc().saturating_sub(self.since);
         if let Some(task) = self.task() {
             task.waits_for.store(0, Relaxed);
             task.slept_tsc
                 .store(task.slept_tsc.load(Relaxed).wrapping_add(ticks), Relaxed);
         }
-        self.k.log.pipe(
-            p,
-            Kind::Wake,
-            queue.cause.load(Relaxed),
-            (ticks as i64, 0, 0),
-        );
+        self.k.log.pipe(p, Kind::Wake, cause, (ticks as i64, 0, 0));
     }
 }

@@ -158,9 +158,7 @@ impl Things {
             calls: &calls,
         };
         let wq = &self.rd_wait;
-        let result = wq.wait_interruptible(&self.wlock.word, &calls, Processors::One, &mut taking);
-        wq.pass_on(&calls, !self.looks_empty());
-        result
+        wq.wait_interruptible(&self.wlock.word, &calls, Processors::One, &mut taking)
     }
 }
 
