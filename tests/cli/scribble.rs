@@ -50,7 +50,10 @@ fn run_while(topic: &str, scribble: impl Fn(&File, &mut Rng, u64, u64)) -> Ended
         }
         guest.join()
     });
+    // By its path: nobody can join what is left of it, so its name does not lead there any more.
+    let path = session.arena();
     session.kill();
+    std::fs::remove_file(path).expect("the arena");
     ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

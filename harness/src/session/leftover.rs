@@ -28,9 +28,10 @@ fn is_left_over(path: &Path) -> bool {
         return is_half_made(path);
     };
     let header = session.header();
-    // Another build's tables may be laid out otherwise; those of another layout surely are.
     match header.check(BUILD, layout::ARENA_BYTES as u64) {
         Ok(()) | Err(Unusable::OtherBuild) => {}
+        // Its tables can not be read: who has it open is all that can be known.
+        Err(Unusable::OtherLayout { .. }) => return session.is_open_by_nobody() && is_old(path),
         Err(Unusable::NotAnArena) if header.magic.load(Relaxed) == 0 => return is_half_made(path),
         Err(_) => return false,
     }
@@ -44,13 +45,17 @@ fn is_left_over(path: &Path) -> bool {
 /// Whether the maker of this file was killed before it was an arena. (It is not alive, as far as we
 /// can see; if it is one of another PID namespace, it has had time enough.)
 fn is_half_made(path: &Path) -> bool {
+    let length = std::fs::metadata(path).map(|m| m.len()).ok();
+    matches!(length, Some(0 | ARENA_LENGTH)) && is_old(path)
+}
+
+const ARENA_LENGTH: u64 = layout::ARENA_BYTES as u64;
+
+fn is_old(path: &Path) -> bool {
     const ENOUGH: Duration = Duration::from_secs(10);
-    let Ok(about) = std::fs::metadata(path) else {
-        return false;
-    };
-    let age = about.modified().ok().and_then(|t| t.elapsed().ok());
-    let length = about.len();
-    (length == 0 || length == layout::ARENA_BYTES as u64) && age.is_some_and(|age| age > ENOUGH)
+    let made = std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    made.and_then(|t| t.elapsed().ok())
+        .is_some_and(|age| age > ENOUGH)
 }
 
 /// The processes of a session that are there, as far as the arena knows, by their slots; those

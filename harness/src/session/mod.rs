@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ringer_kernel::arena::header::{flag, Unusable};
 use ringer_kernel::arena::{layout, Arena, Header, BUILD};
+use ringer_kernel::task::{proc_state, Process};
 
 use crate::error::{Error, Result};
 use crate::sys::{self, clock};
@@ -91,10 +92,18 @@ impl Session {
     /// Whether nobody else is in the session: no process has the arena, or is about to.
     pub fn is_deserted(&self) -> bool {
         // In this order: a process that forks has the arena mapped until it is in the table, and
-        // while it execs it is in the table only.
-        let mapped = sys::is_open_elsewhere(self.file.as_fd())
+        // while it execs it is in the table only. (So who is said to be live, and has it not
+        // mapped, is dead; its number may be another process's by now.)
+        let mapped = !self.is_open_by_nobody();
+        let lives_without = |p: &Process| p.state.load(Acquire) != proc_state::LIVE;
+        !mapped && !leftover::live_processes(&self.arena).any(|(_, p)| lives_without(p))
+    }
+
+    /// Whether no other process has the file open or mapped.
+    pub fn is_open_by_nobody(&self) -> bool {
+        let elsewhere = sys::is_open_elsewhere(self.file.as_fd())
             .unwrap_or_else(|| sys::procfs::is_mapped_elsewhere(&self.path));
-        !mapped && leftover::live_processes(&self.arena).next().is_none()
+        !elsewhere
     }
 
     /// Removes the file; who has it mapped keeps it.

@@ -29,6 +29,7 @@ impl Announced {
         }
         let pid = host::getpid();
         if let Some(p) = attach::process(tls()).filter(|p| p.pid.load(Relaxed) == pid) {
+            identify(p);
             p.state.store(proc_state::EXECING, Release);
             return Announced::Own;
         }
@@ -68,6 +69,15 @@ impl Announced {
             Announced::Own => None,
             Announced::Made(slot) => task::process(attach::arena()?, slot),
         }
+    }
+}
+
+/// While it has nothing mapped, a process is known by its number; and numbers are used again, so its
+/// start belongs to that.
+pub fn identify(p: &task::Process) {
+    if p.start.load(Relaxed) == 0 {
+        let pid = p.pid.load(Relaxed);
+        p.start.store(procfs::start_time(pid, pid), Relaxed);
     }
 }
 

@@ -63,6 +63,7 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         proc_state::EXECING
     };
     if let Some(p) = entry.process() {
+        super::announce::identify(p);
         p.state.store(state, Release);
     }
     let masked = prepare_signals(entry.tls);
