@@ -9,15 +9,17 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
+use crate::blockers;
+use crate::call::{mask, truth};
 use crate::entry::Entry;
 use crate::gate::{self, sys};
+use crate::pending;
 use crate::signal;
 use crate::tls::{tls, Tls};
 use crate::trap;
 
 const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
 const PR_SYS_DISPATCH_ON: usize = 1;
-const SIG_SETMASK: usize = 2;
 
 /// Signals that are never in a real mask: SIGBUS, SIGSEGV, SIGSYS.
 pub const FORCED: u64 =
@@ -41,10 +43,19 @@ pub fn block_all() -> u64 {
 }
 
 pub fn set_mask(mask: u64) -> u64 {
+    change_mask(mask::SIG_SETMASK, mask)
+}
+
+/// Blocks these as well. The mask before.
+pub fn add_to_mask(mask: u64) -> u64 {
+    change_mask(mask::SIG_BLOCK, mask)
+}
+
+fn change_mask(how: usize, mask: u64) -> u64 {
     let mut old = 0u64;
     sys!(
         libc::SYS_rt_sigprocmask,
-        SIG_SETMASK,
+        how,
         &raw const mask,
         &raw mut old,
         8
@@ -64,8 +75,9 @@ pub fn arm(entry: &Entry) -> bool {
         }
         Err(_) => {}
         Ok(_) => {
-            // All signals wait until every handler is behind the trampoline.
-            let mask = block_all();
+            // All signals wait until every handler is behind the trampoline. A forced one that is
+            // blocked and pending (it may have come through exec) waits, too.
+            let mask = add_to_mask(!FORCED);
             trap::install();
             signal::wrap_all();
             let ok = arm_thread(entry.tls, 1);
@@ -94,7 +106,7 @@ pub fn arm(entry: &Entry) -> bool {
 
 /// The real mask without the forced signals; what the program believes stays with the thread.
 pub fn virtualise_mask(tls: &Tls, mask: u64) {
-    tls.masked.set(tls.masked.get() | mask & FORCED);
+    blockers::set_masked(tls, tls.masked.get() | mask & FORCED);
     set_mask(mask & !FORCED);
 }
 
@@ -147,6 +159,7 @@ pub fn thread_starts() {
 
 /// Its selector byte is about to go away.
 pub fn thread_ends() {
+    blockers::thread_ends(tls());
     let byte = tls().selector.as_ptr();
     for early in &EARLY {
         let _ = early.compare_exchange(byte, core::ptr::null_mut(), AcqRel, Relaxed);
@@ -155,6 +168,8 @@ pub fn thread_ends() {
 
 /// After fork the kernel has switched dispatch off: on again, if the parent was armed.
 pub fn rearm_after_fork(tls: &Tls) {
+    pending::forget(tls);
+    blockers::after_fork(tls);
     if is_armed() {
         arm_thread(tls, 1);
     } else {
@@ -171,7 +186,7 @@ pub fn rearm_after_fork(tls: &Tls) {
 #[inline(always)]
 pub fn unarmed<R>(f: impl FnOnce() -> R) -> R {
     let tls = tls();
-    if tls.selector.get() == 0 {
+    if tls.selector.get() == 0 || truth::is_watched(tls) {
         return f();
     }
     tls.selector.set(0);

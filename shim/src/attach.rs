@@ -111,7 +111,7 @@ pub fn attach() -> bool {
         Ok(_) => {}
     }
     // No handler of the program may run while the arena's locks are held and nothing is set up.
-    let mask = arm::block_all();
+    let mask = arm::add_to_mask(!arm::FORCED);
     let joined = match session::open() {
         Some(arena) => join(arena),
         None => false,
@@ -127,8 +127,8 @@ pub fn attach() -> bool {
     if joined {
         begin();
     }
-    // Whatever is armed by now, or will be: the forced signals are in no real mask.
-    if joined {
+    // Armed, or soon to be by another thread: the forced signals are in no real mask.
+    if arm::is_armed() || crate::hooks::has_threads() {
         arm::virtualise_mask(tls(), mask);
     } else {
         arm::set_mask(mask);

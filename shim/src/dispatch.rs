@@ -120,6 +120,8 @@ pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
             let uc = frame.sp();
             entry.tls.depth.set(entry.tls.depth.get() - 1);
             // SAFETY: the program ends a handler there: its stack pointer is at the ucontext.
+            unsafe { mask::sigreturn(entry.tls, uc) };
+            // SAFETY: as above.
             unsafe { gate::sigreturn_to(uc) }
         }
         libc::SYS_rt_sigprocmask => mask::rt_sigprocmask(frame),
@@ -212,6 +214,7 @@ pub fn after(frame: &Frame, nr: i64, ret: isize) {
         libc::SYS_pidfd_getfd => opened(true, ret),
         libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret),
         libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret),
+        libc::SYS_signalfd | libc::SYS_signalfd4 => call::truth::signalfd(b, ret),
         _ => {}
     }
 }

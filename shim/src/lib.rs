@@ -36,6 +36,7 @@
 mod adopt;
 mod arm;
 mod attach;
+mod blockers;
 mod call;
 #[cfg(feature = "crash-points")]
 mod crash;
@@ -48,6 +49,7 @@ mod hooks;
 mod host;
 mod linger;
 mod next;
+mod pending;
 mod probe;
 mod procfs;
 mod robust;

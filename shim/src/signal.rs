@@ -12,9 +12,12 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 use crate::arm::FORCED;
+use crate::blockers;
+use crate::call::truth;
 use crate::entry::Delivered;
 use crate::gate::{self, sys};
 use crate::host;
+use crate::pending::{self, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
 
 /// `struct kernel_sigaction` of the system call.
@@ -151,6 +154,9 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
         if let Some(new) = new {
             set_action(sig, new);
             crate::trap::install_for(sig, new);
+            if new.handler == SIG_IGN {
+                pending::discard(sig as i32);
+            }
         }
         return 0;
     }
@@ -186,7 +192,8 @@ extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t
     call_handler(tls, sig, info, uc);
 }
 
-/// Calls the program's handler, with dispatch on whatever it interrupted.
+/// Calls the program's handler, with dispatch on whatever it interrupted, and with its own view of
+/// the forced signals, in its mask and in the frame's.
 pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let a = action(sig as usize);
     if a.handler == SIG_DFL || a.handler == SIG_IGN {
@@ -201,6 +208,20 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
             },
         );
     }
+    let truth = truth::suspend(tls);
+    // SAFETY: the kernel's frame.
+    let mask = unsafe { uc_mask(uc) };
+    // SAFETY: as above.
+    let real = unsafe { *mask };
+    // SAFETY: as above.
+    unsafe { *mask = real & !FORCED | truth.after(tls) };
+    let mut blocked = tls.masked.get() | a.mask & FORCED;
+    if is_forced(sig as usize) && a.flags & SA_NODEFER == 0 {
+        blocked |= pending::bit(sig);
+    }
+    if blocked != tls.masked.get() {
+        blockers::set_masked(tls, blocked);
+    }
     let selector = tls.selector.get();
     if tls.dispatched.get() != 0 && crate::arm::is_armed() {
         tls.selector.set(1);
@@ -210,6 +231,15 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     let handler = unsafe { core::mem::transmute::<usize, Handler>(a.handler) };
     handler(sig, info, uc);
     tls.selector.set(selector);
+    // SAFETY: as above.
+    let then = unsafe { *mask };
+    // SAFETY: as above.
+    unsafe { *mask = then & !FORCED | real & FORCED };
+    if then & FORCED != tls.masked.get() {
+        blockers::set_masked(tls, then & FORCED);
+    }
+    truth.resume(tls);
+    pending::send_at_return(tls);
 }
 
 /// Keeps the signal for the way out, and everything else away until then: it is sent to this
@@ -227,7 +257,7 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let mask = unsafe { uc_mask(uc) };
     // SAFETY: as above.
     let before = unsafe { mask.replace(!FORCED) };
-    tls.saved_mask.set(before);
+    tls.saved_mask.set(before & !FORCED);
     tls.restart.set(u32::from(a.flags & SA_RESTART != 0));
     if a.flags & SA_RESETHAND != 0 {
         // The kernel has just reset it; it must still be there when the signal comes again.
@@ -239,8 +269,18 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
         // RLIMIT_SIGPENDING: without its siginfo rather than not at all.
         sys!(libc::SYS_tgkill, pid, tid, sig);
     }
-    tls.note.set(1);
+    tls.note.set(tls.note.get() | NOTED);
     // SAFETY: as above.
+    unsafe { end_wait(uc) };
+}
+
+/// Ends the futex wait that the signal of this frame came in.
+///
+/// # Safety
+///
+/// As [`uc_mask`].
+pub unsafe fn end_wait(uc: *mut libc::ucontext_t) {
+    // SAFETY: the caller's.
     let rip = unsafe { rip_of(uc) };
     // SAFETY: as above; the register is this thread's.
     let at = unsafe { *rip };
@@ -281,8 +321,13 @@ pub unsafe fn register_of(uc: *mut libc::ucontext_t, register: i32) -> *mut i64 
 #[cold]
 pub fn deliver_noted(tls: &Tls) -> Delivered {
     let restart = tls.restart.get() != 0;
-    tls.note.set(0);
-    crate::arm::set_mask(tls.saved_mask.get());
+    let noted = tls.note.replace(0);
+    if noted & NOTED != 0 {
+        crate::arm::set_mask(tls.saved_mask.get());
+    }
+    if noted & FORCED_DUE != 0 {
+        pending::send_now(tls);
+    }
     Delivered::Handler { restart }
 }
 
@@ -290,11 +335,16 @@ pub fn deliver_noted(tls: &Tls) -> Delivered {
 /// the program made the call. Whether the call is to be made again.
 pub fn deliver_at(tls: &Tls, uc: *mut libc::ucontext_t) -> bool {
     let restart = tls.restart.get() != 0;
-    tls.note.set(0);
-    // SAFETY: the trap's own frame, live until it returns.
-    let mask = unsafe { uc_mask(uc) };
-    // SAFETY: as above.
-    unsafe { *mask = tls.saved_mask.get() };
+    let noted = tls.note.replace(0);
+    if noted & NOTED != 0 {
+        // SAFETY: the trap's own frame, live until it returns.
+        let mask = unsafe { uc_mask(uc) };
+        // SAFETY: as above.
+        unsafe { *mask = tls.saved_mask.get() };
+    }
+    if noted & FORCED_DUE != 0 {
+        pending::send_at_return(tls);
+    }
     restart
 }
 

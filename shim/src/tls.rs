@@ -63,7 +63,7 @@ pub struct Tls {
     _pad: Cell<u8>,
     /// How deep in the shim: above 0, signals are only noted.
     pub depth: Cell<u32>,
-    /// A signal is noted. Read by the gate's futex window.
+    /// Signals are noted: bits of pending.rs. Read by the gate's futex window.
     pub note: Cell<u32>,
     /// OwnerId, 0 before registration.
     pub owner: Cell<u32>,
@@ -75,7 +75,7 @@ pub struct Tls {
     pub process_slot: Cell<u32>,
     /// SIGSYS, SIGSEGV, SIGBUS in the mask, as the program believes.
     pub masked: Cell<u64>,
-    /// Of these, sent and waiting to be unblocked.
+    /// Of these, sent to this thread and waiting to be unblocked: see pending.rs.
     pub pending: Cell<u64>,
     /// The noted signal: the mask to be restored, and whether its handler has SA_RESTART.
     pub saved_mask: Cell<u64>,
@@ -88,6 +88,15 @@ pub struct Tls {
     pub seen: [Seen; SEEN],
     /// Address and length of an environment made for exec.
     pub scratch: Cell<(usize, usize)>,
+    /// What is `pending`, and when it was kept.
+    pub kept: [(Cell<Siginfo>, Cell<u32>); 3],
+    /// The thread's place among those that block forced signals, plus 1.
+    pub blocker: Cell<u32>,
+    /// A call runs for which the kernel has the truth about the forced signals: see call/truth.rs.
+    pub truth: Cell<u32>,
+    /// What the program believes of them when that call is over, and which of them it waits for.
+    pub truth_masked: Cell<u64>,
+    pub truth_waiting: Cell<u64>,
 }
 
 const _: () = assert!(core::mem::size_of::<Tls>() <= 2048);

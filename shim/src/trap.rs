@@ -3,10 +3,14 @@
 use ringer_kernel::log::layer;
 use ringer_kernel::task::Task;
 
+use crate::call::truth;
 use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
-use crate::signal::{self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTORER, SA_SIGINFO};
+use crate::pending;
+use crate::signal::{
+    self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
+};
 use crate::tls::{tls, Siginfo};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
@@ -36,7 +40,9 @@ pub fn install_for(sig: usize, program: &KSigaction) {
     // programs' alternate stacks have no room for more than their own handler.
     let mut flags = SA_SIGINFO | SA_RESTORER | SA_NODEFER;
     if has_handler {
-        flags |= program.flags & SA_ONSTACK;
+        flags |= program.flags & (SA_ONSTACK | SA_RESTART);
+    } else {
+        flags |= SA_RESTART; // blocked or ignored, it interrupts nothing
     }
     let action = KSigaction {
         handler,
@@ -103,11 +109,16 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
             }
         }
         Verdict::Pass => {
+            let noted = entry.tls.note.get() != 0;
             leave(entry, uc);
+            if noted && frame.nr() != libc::SYS_exit_group {
+                // The signal comes first, where the program made the call.
+                frame.again();
+                return;
+            }
             // Outside: it may block, and signals are to be handled meanwhile.
             let nr = frame.nr();
-            // SAFETY: the arguments are the caller's own.
-            let ret = unsafe { gate::syscall6(nr, frame.args()) };
+            let ret = truth::call(tls, nr, frame.args());
             frame.set_ret(ret);
             dispatch::after(frame, nr, ret);
         }
@@ -140,27 +151,32 @@ extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) 
 /// A forced signal that is the program's: a fault of its own, or sent by somebody.
 fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let tls = tls();
-    let bit = 1u64 << (sig - 1);
     let action = signal::action(sig as usize);
     // SAFETY: the kernel's frame.
+    let mut kept = unsafe { *info };
+    let passed_on = pending::restore_info(&mut kept);
+    if passed_on {
+        // SAFETY: as above.
+        unsafe { *info = kept };
+    }
+    // SAFETY: as above.
     let sent = unsafe { si_code(info) } <= 0;
-    let blocked = tls.masked.get() & bit != 0;
+    let blocked = tls.masked.get() & pending::bit(sig) != 0;
+    if sent && blocked {
+        pending::keep(tls, sig, &kept, passed_on); // until it is unblocked; ignored or not
+        return;
+    }
     if action.handler == signal::SIG_IGN && sent {
         return;
     }
     if action.handler > signal::SIG_IGN && !blocked {
-        // The kernel would have blocked the signal itself while its handler runs.
-        let nodefer = action.flags & SA_NODEFER != 0;
-        let before = tls.masked.get();
-        if !nodefer {
-            tls.masked.set(before | bit);
+        if sent && tls.depth.get() > 0 {
+            pending::note(tls, sig, &kept, action.flags & SA_RESTART != 0);
+            // SAFETY: as above.
+            unsafe { signal::end_wait(uc) };
+            return;
         }
         signal::call_handler(tls, sig, info, uc);
-        tls.masked.set(before);
-        return;
-    }
-    if sent && blocked {
-        tls.pending.set(tls.pending.get() | bit); // until it is unblocked
         return;
     }
     // Default, or a fault that is blocked or ignored: it kills, with the true status. A fault

@@ -29,6 +29,7 @@ type Source = (&'static str, &'static str, &'static [Linkage]);
 const SOURCES: &[Source] = sources! {
     "cancel": Dynamic;
     "longjmp": Dynamic;
+    "pending": Dynamic;
     "puppet": Dynamic | Static;
     "spawn": Dynamic;
     "stack": Dynamic;

@@ -169,3 +169,62 @@ pub fn is_pending(signal: c_int) -> bool {
     // SAFETY: a valid set.
     unsafe { libc::sigismember(&set, signal) == 1 }
 }
+
+/// Sends a signal to this thread.
+pub fn raise(number: c_int) {
+    // SAFETY: a number.
+    assert_eq!(unsafe { libc::raise(number) }, 0);
+}
+
+/// sigqueue(3): to a process, with a value.
+pub fn queue(pid: i32, number: c_int, value: usize) {
+    let value = libc::sigval {
+        sival_ptr: value as *mut c_void,
+    };
+    // SAFETY: numbers.
+    check(unsafe { libc::sigqueue(pid, number, value) }).unwrap();
+}
+
+/// What a siginfo says.
+pub struct Got {
+    pub number: c_int,
+    pub code: c_int,
+    pub pid: pid_t,
+    pub value: usize,
+}
+
+/// sigtimedwait(2).
+pub fn wait_for(numbers: &[c_int], milliseconds: i64) -> Result<Got, i32> {
+    let mut info = MaybeUninit::<siginfo_t>::zeroed();
+    let timeout = libc::timespec {
+        tv_sec: milliseconds / 1000,
+        tv_nsec: milliseconds % 1000 * 1_000_000,
+    };
+    let set = set_of(numbers);
+    // SAFETY: valid arguments.
+    let number = check(unsafe { libc::sigtimedwait(&set, info.as_mut_ptr(), &timeout) })?;
+    // SAFETY: plain data, zeroed or written.
+    let info = unsafe { info.assume_init() };
+    assert_eq!((info.si_signo, info.si_errno), (number as c_int, 0));
+    Ok(Got {
+        number: info.si_signo,
+        code: info.si_code,
+        // SAFETY: plain data, whatever member of the union is in use.
+        pid: unsafe { info.si_pid() },
+        // SAFETY: as above.
+        value: unsafe { info.si_value().sival_ptr } as usize,
+    })
+}
+
+/// sigsuspend(2).
+pub fn suspend(numbers: &[c_int]) -> crate::Sys {
+    // SAFETY: a valid set.
+    check(unsafe { libc::sigsuspend(&set_of(numbers)) })
+}
+
+/// signalfd(2) for one signal.
+pub fn signalfd(number: c_int, flags: c_int) -> crate::fd::Fd {
+    // SAFETY: a valid set.
+    let fd = check(unsafe { libc::signalfd(-1, &set_of(&[number]), flags) }).unwrap();
+    crate::fd::Fd::own(fd)
+}

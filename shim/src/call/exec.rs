@@ -13,7 +13,7 @@ use crate::gate::sys;
 use crate::probe::{self, Program};
 use crate::signal::{self, KSigaction};
 use crate::tls::Tls;
-use crate::{arm, attach, demotion, env, trap, user};
+use crate::{arm, attach, demotion, env, pending, trap, user};
 
 /// execve(2), execveat(2), by trap.
 pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
@@ -102,8 +102,8 @@ fn session_is_open_to_us() -> bool {
     euid == 0 || !known || st.st_uid as isize == euid
 }
 
-/// The new program takes the real mask over, and ignored signals: both must be what the program
-/// believes.
+/// The new program takes the real mask over, what is pending, and ignored signals: all must be what
+/// the program believes.
 fn prepare_signals(tls: &Tls) -> Option<u64> {
     for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {
         if signal::action(sig as usize).handler == signal::SIG_IGN {
@@ -116,24 +116,20 @@ fn prepare_signals(tls: &Tls) -> Option<u64> {
     }
     let masked = tls.masked.get() & FORCED;
     (masked != 0).then(|| {
-        let mut now = 0u64;
-        sys!(
-            libc::SYS_rt_sigprocmask,
-            super::mask::SIG_BLOCK,
-            &raw const masked,
-            &raw mut now,
-            8
-        );
-        now
+        let before = pending::block(masked);
+        // Blocked before it is there: so it stays pending even if it is ignored.
+        pending::send(tls, masked);
+        before
     })
 }
 
 fn restore_signals(masked: Option<u64>) {
-    if let Some(mask) = masked {
-        arm::set_mask(mask);
-    }
     for sig in [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS] {
         trap::install_for(sig as usize, &signal::action(sig as usize));
+    }
+    // What is pending comes back to us.
+    if let Some(mask) = masked {
+        arm::set_mask(mask);
     }
 }
 

@@ -5,10 +5,9 @@ use crate::arm::{self, FORCED};
 use crate::dispatch::Frame;
 use crate::entry::Verdict;
 use crate::gate::sys;
-use crate::host;
 use crate::signal::{self, KSigaction};
 use crate::tls::{tls, Tls};
-use crate::user;
+use crate::{blockers, pending, user};
 
 pub const SIG_BLOCK: usize = 0;
 pub const SIG_UNBLOCK: usize = 1;
@@ -44,28 +43,17 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
             None => return Verdict::errno(libc::EINVAL),
         }
     }
-    if old != 0 && !user::put(old, &now) {
-        // The kernel has changed the mask by then, too.
-        apply(tls, next);
-        frame.set_mask(next & !FORCED);
-        return Verdict::errno(libc::EFAULT);
-    }
-    apply(tls, next);
+    // The kernel has changed the mask by the time it finds that `old` is bad, too.
+    let told = old == 0 || user::put(old, &now);
+    blockers::set_masked(tls, next & FORCED);
     frame.set_mask(next & !FORCED);
-    Verdict::Done(0)
-}
-
-/// What the program believes of the forced signals; one that waited is sent when it is unblocked.
-fn apply(tls: &Tls, mask: u64) {
-    tls.masked.set(mask & FORCED);
-    let due = tls.pending.get() & !mask;
-    if due != 0 {
-        tls.pending.set(tls.pending.get() & mask);
-        for sig in 1..=64u32 {
-            if due & (1 << (sig - 1)) != 0 {
-                sys!(libc::SYS_tgkill, host::getpid(), host::gettid(), sig);
-            }
-        }
+    if pending::due(tls) != 0 {
+        tls.note.set(tls.note.get() | pending::FORCED_DUE);
+    }
+    if told {
+        Verdict::Done(0)
+    } else {
+        Verdict::errno(libc::EFAULT)
     }
 }
 
@@ -109,7 +97,10 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
         return -(libc::EFAULT as isize);
     }
     if let Some(next) = given.and_then(|g| changed(before, how as usize, g)) {
-        apply(tls, next & keep_out);
+        blockers::set_masked(tls, next & keep_out);
+        if pending::due(tls) != 0 {
+            pending::send_now(tls);
+        }
     }
     0
 }
@@ -119,7 +110,7 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
 const LIBC_INTERNAL: u64 = 1 << 31 | 1 << 32;
 
 /// Before arming a fault is the program's own, as it would be in libc.
-fn user_u64(p: usize) -> Option<u64> {
+pub fn user_u64(p: usize) -> Option<u64> {
     if arm::is_armed() {
         return user::fetch(p);
     }
@@ -228,4 +219,21 @@ pub struct Stack {
     pub flags: i32,
     pub pad: i32,
     pub size: usize,
+}
+
+/// rt_sigreturn(2) by trap, past the trampoline: the frame has the program's view of the forced
+/// signals, and the kernel must not see that.
+///
+/// # Safety
+///
+/// `uc` is the address of the ucontext of a live signal frame of this thread.
+pub unsafe fn sigreturn(tls: &Tls, uc: usize) {
+    // SAFETY: the caller's.
+    let mask = unsafe { signal::uc_mask(uc as *mut libc::ucontext_t) };
+    // SAFETY: as above.
+    let then = unsafe { *mask };
+    // SAFETY: as above.
+    unsafe { *mask = then & !FORCED };
+    blockers::set_masked(tls, then & FORCED);
+    pending::send_at_return(tls);
 }

@@ -9,6 +9,7 @@ pub mod pipe;
 pub mod process;
 pub mod ready;
 pub mod transfer;
+pub mod truth;
 
 use core::sync::atomic::Ordering::*;
 

@@ -21,7 +21,7 @@ use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
 use crate::host::{self, Shim};
 use crate::tls::tls;
-use crate::{arm, demotion, session, user};
+use crate::{arm, blockers, demotion, pending, session, user};
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_FILES: u64 = 0x400;
@@ -164,6 +164,7 @@ fn with_stack(
         tls.tid.get(),
     );
     let (writer, masked) = (tls.take_writer(), tls.masked.get());
+    let waiting = tls.pending.replace(0); // the child begins with nothing
     let ret = clone();
     tls.set_writer(writer);
     tls.depth.set(kept.0);
@@ -172,6 +173,7 @@ fn with_stack(
     tls.task.set(attach::task_at(kept.2));
     tls.tid.set(kept.3);
     tls.masked.set(masked);
+    tls.pending.set(waiting);
     tls.in_vfork.set(0);
     tls.process_slot.set(0);
     tls.selector.set(1);
@@ -242,8 +244,9 @@ fn fork_like(
     }
     if entry.tls.note.get() != 0 {
         // It was noted for the parent, which delivers it.
-        entry.tls.note.set(0);
-        frame.set_mask(entry.tls.saved_mask.get());
+        if entry.tls.note.replace(0) & pending::NOTED != 0 {
+            frame.set_mask(entry.tls.saved_mask.get());
+        }
     }
     child_of_fork(slot);
     Verdict::Done(0)
@@ -294,7 +297,7 @@ pub extern "C" fn thread_started(start: *const Start) {
             child_of_fork(start.slot as u32);
         }
         _ => {
-            tls.masked.set(start.masked);
+            blockers::thread_starts(tls, start.masked);
             arm::arm_thread(tls, 1);
         }
     }

@@ -136,8 +136,11 @@ redhook::hook! {
         => ringer_pthread_create {
         // The first thread, too, may have to be switched on later from outside.
         if THREADS.swap(1, Relaxed) == 0 && !arm::is_armed() {
-            let mask = arm::set_mask(!arm::FORCED);
-            arm::virtualise_mask(crate::tls::tls(), mask);
+            arm_if_pending();
+            if !arm::is_armed() {
+                let mask = arm::set_mask(!arm::FORCED);
+                arm::virtualise_mask(crate::tls::tls(), mask);
+            }
         }
         arm::thread_starts();
         // SAFETY: malloc, as pthread_create itself does; freed by the new thread.
@@ -158,12 +161,23 @@ redhook::hook! {
     }
 }
 
+/// A forced signal that is blocked and pending already can only be kept by an armed process.
+fn arm_if_pending() {
+    let mut pending = 0u64;
+    crate::gate::sys!(libc::SYS_rt_sigpending, &raw mut pending, 8);
+    if pending & arm::FORCED != 0 && crate::attach::ensure_process() {
+        let entry = Entry::enter();
+        arm::arm(&entry);
+        let _ = entry.leave();
+    }
+}
+
 extern "C" fn thread_main(boxed: *mut c_void) -> *mut c_void {
     // SAFETY: written by pthread_create's hook for this thread alone.
     let Start { start, arg, masked } = unsafe { boxed.cast::<Start>().read() };
     // SAFETY: as above.
     unsafe { libc::free(boxed) };
-    crate::tls::tls().masked.set(masked);
+    crate::blockers::thread_starts(crate::tls::tls(), masked);
     arm::thread_starts();
     let key = KEY.load(Acquire);
     if key != u32::MAX {
