@@ -36,6 +36,7 @@
 mod adopt;
 mod arm;
 mod attach;
+mod borrow;
 mod call;
 #[cfg(feature = "crash-points")]
 mod crash;

@@ -106,9 +106,17 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
             leave(entry, uc);
             // Outside: it may block, and signals are to be handled meanwhile.
             let nr = frame.nr();
+            let mut args = frame.args();
+            let hidden = crate::linger::stand_in();
+            if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
+                *fd = hidden as usize; // only a read or write that waited has one
+            }
             // SAFETY: the arguments are the caller's own.
-            let ret = unsafe { gate::syscall6(nr, frame.args()) };
+            let ret = unsafe { gate::syscall6(nr, args) };
             frame.set_ret(ret);
+            if hidden.is_some() {
+                crate::linger::done_by_kernel();
+            }
             dispatch::after(frame, nr, ret);
         }
     }

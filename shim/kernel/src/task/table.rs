@@ -108,6 +108,7 @@ pub fn claim_task(
                 task.ring.store(0, Relaxed);
                 task.waits_for.store(0, Relaxed);
                 task.linger.store(0, Relaxed);
+                task.holds.store(0, Relaxed);
                 task.life.store(0, Relaxed);
                 task.state.store(task_state::LIVE, Relaxed);
                 task.generation.store(next, Release); // C2; whole from here on
