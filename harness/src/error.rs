@@ -103,6 +103,9 @@ impl Error {
                 Some(libc::ENOMEM) => {
                     "a session takes 4 GiB of address space: raise `ulimit -v`".into()
                 }
+                Some(libc::EFBIG) => {
+                    "a session is a sparse file of 4 GiB: raise `ulimit -f`".into()
+                }
                 Some(libc::ENOSPC) => {
                     "free some of /dev/shm: `ringer ps` names old sessions".into()
                 }

@@ -146,3 +146,20 @@ fn files_may_not_grow() {
 fn locked_memory_stacks_and_processes_are_scarce() {
     as_native_limited("ulimit -l 0; ulimit -s 256; ulimit -c 0");
 }
+
+/// The limit holds for `ringer` itself, too, whose session is a file: no SIGXFSZ.
+#[test]
+fn ringers_own_files_may_not_grow() {
+    for blocks in ["0", "100000"] {
+        as_native_in(&|inner| {
+            let mut command = native(&["sh", "-c", "ulimit -f $0; exec \"$@\"", blocks]);
+            for (name, value) in inner.get_envs() {
+                if let Some(value) = value {
+                    command.env(name, value);
+                }
+            }
+            command.arg(inner.get_program()).args(inner.get_args());
+            command
+        });
+    }
+}

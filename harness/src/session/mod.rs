@@ -148,6 +148,10 @@ fn fill(path: &Path, flags: u32) -> io::Result<Session> {
 }
 
 fn map_new(file: &File, flags: u32) -> io::Result<Arena> {
+    // The limit's way to say no is SIGXFSZ, which kills.
+    if sys::file_size_limit() < layout::ARENA_BYTES as u64 {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     file.set_len(layout::ARENA_BYTES as u64)?;
     let arena = map::map(file.as_fd(), layout::ARENA_BYTES, Access::Member)?;
     // The pages of an empty file are made on the first touch, which on a full tmpfs is SIGBUS.
