@@ -36,7 +36,8 @@ fn grow<T: ArenaSafe>(
     missing: core::ops::Range<u32>,
 ) -> bool {
     let size = core::mem::size_of::<T>();
-    let first = (table + missing.start as usize * size) & !(PAGE_SIZE - 1);
+    // The page where the last slot that has memory ends is there as a whole.
+    let first = (table + missing.start as usize * size).next_multiple_of(PAGE_SIZE);
     let end = (table + (missing.end as usize + 1) * size).next_multiple_of(PAGE_SIZE);
     if end > arena.len() {
         return false;
