@@ -51,6 +51,7 @@ mod linger;
 mod next;
 mod probe;
 mod procfs;
+mod rescue;
 mod robust;
 mod session;
 mod signal;
