@@ -38,6 +38,10 @@ pub enum Error {
         path: PathBuf,
         why: Unusable,
     },
+    /// The session's table of threads is full, or /dev/shm.
+    NoPlace {
+        path: PathBuf,
+    },
     LogIsRead {
         path: PathBuf,
     },
@@ -103,6 +107,9 @@ impl Error {
                 Some(libc::ENOMEM) => {
                     "a session takes 4 GiB of address space: raise `ulimit -v`".into()
                 }
+                Some(libc::EFBIG) => {
+                    "a session is a sparse file of 4 GiB: raise `ulimit -f`".into()
+                }
                 Some(libc::ENOSPC) => {
                     "free some of /dev/shm: `ringer ps` names old sessions".into()
                 }
@@ -115,6 +122,9 @@ impl Error {
                 ),
                 _ => format!("if no program uses it, remove {}", path.display()),
             },
+            Error::NoPlace { .. } => {
+                "free some of /dev/shm, or end some of the session's programs".into()
+            }
             Error::LogIsRead { .. } => "end the other `ringer trace` or `ringer run --log`".into(),
             Error::NowhereToUnpack { .. } => {
                 "set XDG_CACHE_HOME to a directory of yours that programs can be run from".into()
@@ -156,6 +166,13 @@ impl fmt::Display for Error {
             }
             Error::Unusable { path, why } => {
                 write!(f, "cannot use {}: {}", path.display(), describe(*why))
+            }
+            Error::NoPlace { path } => {
+                write!(
+                    f,
+                    "cannot join the session {}: its table of threads, or /dev/shm, is full",
+                    path.display()
+                )
             }
             Error::LogIsRead { path } => {
                 write!(

@@ -1,6 +1,7 @@
 //! A new program image finds the descriptors that came through exec: each is checked against its
 //! twin, by st_dev and st_ino.
 
+use ringer_kernel::arena::Arena;
 use ringer_kernel::file::{self, fd_table, End};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::{self, Ctx};
@@ -8,10 +9,10 @@ use ringer_kernel::task::reap::forget_descriptor;
 
 use core::sync::atomic::Ordering::*;
 
-use crate::arm;
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::host::Shim;
+use crate::{arm, rescue};
 
 /// st_dev, st_ino and the access mode of a descriptor. `None`: it is closed.
 pub fn identity(fd: i32) -> Option<(u64, u64, u32)> {
@@ -46,7 +47,14 @@ pub fn from_table(entry: &Entry) {
 
 /// Nobody announced this process: its open descriptors are compared with the session's pipes.
 pub fn from_descriptors(entry: &Entry) {
-    let Some(k) = entry.ctx(-1) else { return };
+    match entry.ctx(-1) {
+        Some(k) => each_descriptor(|fd| adopt(entry, &k, fd)),
+        None => rescue::descriptors(),
+    }
+}
+
+/// Calls `f` for every descriptor that is open.
+pub fn each_descriptor(mut f: impl FnMut(i32)) {
     let dir = sys!(
         libc::SYS_openat,
         libc::AT_FDCWD,
@@ -55,7 +63,7 @@ pub fn from_descriptors(entry: &Entry) {
         0
     );
     if dir < 0 {
-        (0..256).for_each(|fd| adopt(entry, &k, fd));
+        (0..256).for_each(f);
         return;
     }
     let mut buf = [0u8; 2048];
@@ -74,7 +82,7 @@ pub fn from_descriptors(entry: &Entry) {
                 (n.wrapping_mul(10).wrapping_add(i64::from(b - b'0')), true)
             });
             if any && fd as isize != dir {
-                adopt(entry, &k, fd as i32);
+                f(fd as i32);
             }
             let len = usize::from(u16::from_ne_bytes([lo, hi])).max(19);
             entries = entries.get(len..).unwrap_or(&[]);
@@ -83,35 +91,40 @@ pub fn from_descriptors(entry: &Entry) {
     sys!(libc::SYS_close, dir);
 }
 
+/// Which of the session's pipes `fd` is an end of, its end, and its status flags. `None`: of none.
+pub fn pipe_of(arena: &Arena, fd: i32) -> Option<(u32, Option<End>, i32)> {
+    let (dev, ino, file_mode) = identity(fd)?;
+    if file_mode & libc::S_IFMT != libc::S_IFIFO {
+        return None;
+    }
+    let used = arena.header().pipes_used.load(Relaxed);
+    let pipe_slot = (1..used).find(|&slot| {
+        pipe::get(arena, slot)
+            .is_some_and(|p| p.mode.load(Acquire) != pipe::mode::FREE && p.is_twin(dev, ino))
+    })?;
+    let flags = sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as i32;
+    if flags & libc::O_PATH != 0 {
+        return None; // names the pipe, opens nothing
+    }
+    let end = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => Some(End::Read),
+        libc::O_WRONLY => Some(End::Write),
+        // Both at once (O_RDWR on /proc/self/fd/N): the ring has no such description.
+        _ => None,
+    };
+    Some((pipe_slot, end, flags))
+}
+
 /// Takes `fd` up if it is an end of one of the session's pipes. Its description is a new one
 /// unless there is one of that end already.
 pub fn adopt(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) {
-    let Some((dev, ino, file_mode)) = identity(fd) else {
+    let (Some((pipe_slot, end, flags)), Some(process)) = (pipe_of(k.arena, fd), entry.process())
+    else {
         return;
     };
-    if file_mode & libc::S_IFMT != libc::S_IFIFO {
+    let Some(end) = end else {
+        crate::demotion::demote_slot(k, fd, pipe_slot, ringer_kernel::log::Cause::Transfer);
         return;
-    }
-    let used = k.arena.header().pipes_used.load(Relaxed);
-    let found = (1..used).find(|&slot| {
-        pipe::get(k.arena, slot)
-            .is_some_and(|p| p.mode.load(Acquire) != pipe::mode::FREE && p.is_twin(dev, ino))
-    });
-    let (Some(pipe_slot), Some(process)) = (found, entry.process()) else {
-        return;
-    };
-    let flags = sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as i32;
-    if flags & libc::O_PATH != 0 {
-        return; // names the pipe, opens nothing
-    }
-    let end = match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => End::Read,
-        libc::O_WRONLY => End::Write,
-        // Both at once (O_RDWR on /proc/self/fd/N): the ring has no such description.
-        _ => {
-            crate::demotion::demote_slot(k, fd, pipe_slot, ringer_kernel::log::Cause::Transfer);
-            return;
-        }
     };
     if !arm::arm(entry) {
         return no_dispatch(entry);

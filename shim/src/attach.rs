@@ -2,9 +2,9 @@
 //! program image adopts the descriptors that came through exec.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
-use ringer_kernel::arena::header::flag;
+use ringer_kernel::arena::header::{flag, shortage};
 use ringer_kernel::arena::{layout, Arena};
 use ringer_kernel::log::{layer, ring, Kind, Log};
 use ringer_kernel::sync::lock_word::OwnerId;
@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::gate::{sys, Timespec};
 use crate::host::{self, Shim};
 use crate::tls::{tls, Tls};
-use crate::{adopt, arm, procfs, session};
+use crate::{adopt, arm, procfs, rescue, session};
 
 /// Before `attach`, while one thread is at it, and after.
 mod state {
@@ -54,7 +54,6 @@ static LOCAL: AtomicPtr<Local> = AtomicPtr::new((&raw const NOBODY).cast_mut());
 static FLAGS: AtomicU32 = AtomicU32::new(0);
 /// fork(2) children find the slot that their parent announced here, in their copy.
 pub static ANNOUNCED: AtomicU32 = AtomicU32::new(0);
-static THREADS_LOST: AtomicU64 = AtomicU64::new(0);
 
 #[inline(always)]
 pub fn arena() -> Option<&'static Arena> {
@@ -168,7 +167,17 @@ fn begin() {
         }
     };
     let Some(slot) = slot else {
-        session::complain("the session's process table is full; this process runs on the kernel");
+        if arena.header().note_shortage(shortage::PROCESS) {
+            session::complain(
+                "the session has no place for a process (its table or /dev/shm is full); \
+                 such a process runs on the kernel",
+            );
+        }
+        if arena.header().pipes_live.load(Relaxed) > 0 {
+            let entry = Entry::enter();
+            rescue::descriptors();
+            let _ = entry.leave();
+        }
         STATE.store(state::APART, Release);
         return;
     };
@@ -253,8 +262,14 @@ pub fn register_thread(entry: &Entry) -> Option<OwnerId> {
     let (slot, owner) = match task::claim_task(arena, &Shim, process_slot, pid, tid, 0) {
         Some(claimed) => claimed,
         None => {
-            if THREADS_LOST.fetch_add(1, Relaxed) == 0 {
-                session::complain("the session's thread table is full; the kernel serves the rest");
+            if arena.header().note_shortage(shortage::THREAD) {
+                session::complain(
+                    "the session has no place for a thread (its table or /dev/shm is full); \
+                     the kernel serves the pipes of such a thread's process",
+                );
+            }
+            if let Some(p) = process(tls) {
+                rescue::pipes_of(p);
             }
             return None;
         }

@@ -37,6 +37,7 @@ mod adopt;
 mod arm;
 mod attach;
 mod blockers;
+mod borrow;
 mod call;
 #[cfg(feature = "crash-points")]
 mod crash;
@@ -52,6 +53,7 @@ mod next;
 mod pending;
 mod probe;
 mod procfs;
+mod rescue;
 mod robust;
 mod session;
 mod signal;

@@ -1,7 +1,7 @@
 //! Finding or making the session's arena file.
 
 use ringer_kernel::arena::header::{flag, Unusable};
-use ringer_kernel::arena::{Arena, BUILD};
+use ringer_kernel::arena::{pages, Arena, BUILD};
 
 use crate::attach::{now_ns, ARENA_BYTES};
 use crate::gate::sys;
@@ -43,7 +43,14 @@ fn join(path: &[u8]) -> Option<Arena> {
         sys!(libc::SYS_close, fd);
         return apart("the session's arena (RINGER_SESSION) is not one, or is cut off");
     }
-    let arena = map(fd);
+    // Not by a load from the mapping: there, a page that nobody has made is SIGBUS on a full tmpfs.
+    let mut magic = [0u64; 1];
+    let seen = sys!(libc::SYS_pread64, fd, magic.as_mut_ptr(), 8, 0);
+    let arena = if seen == 8 && magic != [0] {
+        map(fd)
+    } else {
+        apart("the session's arena (RINGER_SESSION) is not one")
+    };
     sys!(libc::SYS_close, fd);
     let arena = arena?;
     match arena.header().check(BUILD, ARENA_BYTES as u64) {
@@ -102,9 +109,8 @@ fn create() -> Option<Arena> {
     } else {
         map(fd)
     };
-    // The first page must be there before it is touched: a full tmpfs is SIGBUS otherwise.
     let arena = arena.filter(|a| {
-        let made = host::populate(a.base().cast_mut(), 4096);
+        let made = pages::make_first(a, &host::Shim);
         if !made {
             sys!(libc::SYS_munmap, a.base(), ARENA_BYTES);
             let _: Option<Arena> = apart("no memory in /dev/shm");

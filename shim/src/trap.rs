@@ -111,15 +111,24 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
         Verdict::Pass => {
             let noted = entry.tls.note.get() != 0;
             leave(entry, uc);
-            if noted && frame.nr() != libc::SYS_exit_group {
-                // The signal comes first, where the program made the call.
+            let hidden = crate::linger::stand_in();
+            if noted && hidden.is_none() && frame.nr() != libc::SYS_exit_group {
+                // The signal comes first, where the program made the call. (One that has done its
+                // part, or waited on a file that is closed by now, can not be made again.)
                 frame.again();
                 return;
             }
             // Outside: it may block, and signals are to be handled meanwhile.
             let nr = frame.nr();
-            let ret = truth::call(tls, nr, frame.args());
+            let mut args = frame.args();
+            if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
+                *fd = hidden as usize; // only a read or write that waited has one
+            }
+            let ret = truth::call(tls, nr, args);
             frame.set_ret(ret);
+            if hidden.is_some() {
+                crate::linger::done_by_kernel();
+            }
             dispatch::after(frame, nr, ret);
         }
     }

@@ -6,9 +6,10 @@ use ringer_kernel::file::{fd_table, End, PipeEnd};
 use ringer_kernel::host::Twin;
 use ringer_kernel::pipe::demote::Flush;
 use ringer_kernel::pipe::watch::Tokens;
-use ringer_kernel::task::Process;
+use ringer_kernel::task::{Process, Task};
 
 use crate::attach;
+use crate::borrow::Borrowing;
 use crate::gate::sys;
 use crate::linger;
 use crate::procfs::Path;
@@ -41,15 +42,18 @@ pub fn hung_up(fd: i32) -> bool {
     n > 0 && p.revents & (POLLHUP | POLLERR) != 0
 }
 
+fn this_task() -> Option<&'static Task> {
+    // SAFETY: null, or this thread's slot in the arena, which stays mapped.
+    unsafe { crate::tls::tls().task.get().as_ref() }
+}
+
 impl Twin for TwinEnd {
     fn peer_gone(&self) -> bool {
         if self.is_open() {
             return hung_up(self.fd);
         }
         // Closed by another thread during the call: the number may be anything now.
-        let tls = crate::tls::tls();
-        // SAFETY: null, or this thread's slot in the arena, which stays mapped.
-        if let Some(fd) = linger::hidden(unsafe { tls.task.get().as_ref() }) {
+        if let Some(fd) = linger::stand_in() {
             return hung_up(fd);
         }
         // Not kept open for us: the counts are all there is.
@@ -64,6 +68,19 @@ impl Twin for TwinEnd {
     fn is_open(&self) -> bool {
         attach::arena()
             .is_some_and(|a| fd_table::slot_of(a, self.process, self.fd) == self.file_slot)
+    }
+
+    fn hold(&self) -> bool {
+        if let Some(task) = this_task() {
+            linger::hold(task, self.file_slot, self.fd);
+        }
+        self.is_open()
+    }
+
+    fn let_go(&self) {
+        if let Some(task) = this_task() {
+            linger::let_go(task);
+        }
     }
 }
 
@@ -96,7 +113,12 @@ impl Tokens for TwinEnd {
 impl TwinEnd {
     fn end(&self) -> Option<Ends> {
         let end = fd_table::pipe_end(attach::arena()?, self.file_slot)?.end;
-        Some(Ends::one(self.fd, end))
+        let fd = if self.is_open() {
+            self.fd
+        } else {
+            linger::stand_in()?
+        };
+        Some(Ends::one(fd, end))
     }
 }
 
@@ -106,6 +128,8 @@ pub struct Ends {
     write: i32,
     /// Opened for this purpose only.
     borrowed: i32,
+    /// Held as long as that is open.
+    _borrowing: Option<Borrowing>,
 }
 
 impl Ends {
@@ -116,11 +140,13 @@ impl Ends {
                 read: fd,
                 write: -1,
                 borrowed: -1,
+                _borrowing: None,
             },
             End::Write => Ends {
                 read: -1,
                 write: fd,
                 borrowed: -1,
+                _borrowing: None,
             },
         }
     }
@@ -137,12 +163,14 @@ impl Ends {
         };
         let path = Path::new().text("/proc/self/fd/").number(fd as u32);
         let flags = access | libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let borrowing = Borrowing::begin();
         let other = sys!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0);
         if other < 0 {
             return None;
         }
         let mut ends = Ends::one(fd, end);
         ends.borrowed = other as i32;
+        ends._borrowing = Some(borrowing);
         match end {
             End::Read => ends.write = ends.borrowed,
             End::Write => ends.read = ends.borrowed,

@@ -53,7 +53,7 @@ fn run_while(topic: &str, scribble: impl Fn(&File, &mut Rng, u64, u64)) -> Ended
     // By its path: nobody can join what is left of it, so its name does not lead there any more.
     let path = session.arena();
     session.kill();
-    std::fs::remove_file(path).expect("the arena");
+    let _ = std::fs::remove_file(path); // a guest may have taken it for one that goes by itself
     ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

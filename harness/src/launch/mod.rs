@@ -121,6 +121,7 @@ fn in_session(order: Order<'_>, session: &Session, library: PathBuf) -> Result<O
     let end = supervisor.stay_with(child, &signals);
     drop(log_switch);
     let (summary, log) = recorder.map_or_else(|| (Summary::default(), Ok(())), Recorder::finish);
+    say_unlogged(session);
     if !session.is_named() && session.is_deserted() {
         session.unlink();
     }
@@ -156,7 +157,19 @@ pub fn listen(name: &str, mut settings: Settings) -> Result<(Summary, Result<()>
     let looked = supervisor.look_on(&signals);
     drop(log_switch);
     let told = recorder.finish();
+    say_unlogged(&session);
     looked.map(|()| told)
+}
+
+/// A thread without a ring can not say itself that it is missing from the log.
+fn say_unlogged(session: &Session) {
+    let unlogged = u64::from(session.header().unlogged.swap(0, AcqRel));
+    if unlogged > 0 {
+        let threads = human::plural(unlogged, "thread");
+        crate::ui::say(&format!(
+            "ringer: {threads} found no memory in /dev/shm for a log; the log is not complete\n"
+        ));
+    }
 }
 
 /// A session keeps a log as long as somebody reads it. Programs look when they start.

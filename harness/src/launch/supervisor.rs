@@ -82,10 +82,8 @@ impl<'s> Supervisor<'s> {
         let pid = std::process::id();
         let start = procfs::start_of(pid);
         let Some((slot, me)) = task::claim_task(&session.arena, &Here, 0, pid, pid, start) else {
-            let why = std::io::Error::from_raw_os_error(libc::EAGAIN);
-            return Err(Error::CannotOpenSession {
+            return Err(Error::NoPlace {
                 path: session.path.clone(),
-                why,
             });
         };
         let log = if logs {

@@ -1,5 +1,7 @@
 //! From a record of a thread's ring to an entry of the log.
 
+use std::cell::Cell;
+
 use std::sync::Arc;
 
 use ringer_kernel::log::record::layer;
@@ -22,6 +24,8 @@ struct Label {
 pub struct Decoder {
     clock: Clock,
     labels: Vec<Label>,
+    /// Entries that are no thread's record, but ringer's word about records.
+    own: Cell<u64>,
 }
 
 impl Decoder {
@@ -29,7 +33,14 @@ impl Decoder {
         Decoder {
             clock,
             labels: Vec::new(),
+            own: Cell::new(0),
         }
+    }
+
+    /// An id that no record has: there is no ring 0.
+    fn own_id(&self) -> u64 {
+        self.own.set(self.own.get() + 1);
+        ring::record_id(0, self.own.get())
     }
 
     /// The threads that the drainer has met, in the order of [`Raw::who`].
@@ -55,6 +66,7 @@ impl Decoder {
                 missing,
                 tsc,
             } => Entry {
+                id: self.own_id(),
                 t_ns: self.clock.since_start(*tsc),
                 layer: Some(Layer::Own),
                 op: Op::Lost,
@@ -80,7 +92,10 @@ impl Decoder {
             ..Entry::default()
         };
         if let Some(label) = self.labels.get(raw.who as usize) {
-            e.id = ring::record_id(label.ring, r.commit.wrapping_sub(1));
+            e.id = match r.commit {
+                0 => self.own_id(), // the drainer's
+                n => ring::record_id(label.ring, n - 1),
+            };
             e.pid = label.pid;
             e.tid = label.tid;
             e.comm = label.comm.clone();

@@ -32,7 +32,6 @@ fn is_left_over(path: &Path) -> bool {
         Ok(()) | Err(Unusable::OtherBuild) => {}
         // Its tables can not be read: who has it open is all that can be known.
         Err(Unusable::OtherLayout { .. }) => return session.is_open_by_nobody() && is_old(path),
-        Err(Unusable::NotAnArena) if header.magic.load(Relaxed) == 0 => return is_half_made(path),
         Err(_) => return false,
     }
     let masters = [&header.creator, &header.supervisor];

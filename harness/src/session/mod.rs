@@ -7,13 +7,13 @@ pub mod name;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use ringer_kernel::arena::header::{flag, Unusable};
-use ringer_kernel::arena::{layout, Arena, Header, BUILD};
+use ringer_kernel::arena::{layout, pages, Arena, Header, BUILD};
 use ringer_kernel::task::{proc_state, Process};
 
 use crate::error::{Error, Result};
@@ -148,10 +148,13 @@ fn fill(path: &Path, flags: u32) -> io::Result<Session> {
 }
 
 fn map_new(file: &File, flags: u32) -> io::Result<Arena> {
+    // The limit's way to say no is SIGXFSZ, which kills.
+    if sys::file_size_limit() < layout::ARENA_BYTES as u64 {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     file.set_len(layout::ARENA_BYTES as u64)?;
     let arena = map::map(file.as_fd(), layout::ARENA_BYTES, Access::Member)?;
-    // The pages of an empty file are made on the first touch, which on a full tmpfs is SIGBUS.
-    if !sys::host::populate(arena.base().cast_mut(), layout::PROCS) {
+    if !pages::make_first(&arena, &sys::Here) {
         return Err(io::Error::from_raw_os_error(libc::ENOSPC));
     }
     let (ns, tsc) = clock::both();
@@ -182,13 +185,21 @@ fn open_patiently(path: &Path, access: Access, mut patience: u32) -> Result<Sess
             .map_err(trouble)?;
         let len = file.metadata().map_err(trouble)?.size();
         if len == layout::ARENA_BYTES as u64 {
-            let arena = map::map(file.as_fd(), layout::ARENA_BYTES, access).map_err(trouble)?;
-            let ready = arena.header().magic.load(Acquire) != 0;
-            if ready || patience == 0 {
+            // Not by a load from the mapping: there, a page that nobody has made is SIGBUS on a
+            // full tmpfs.
+            let mut magic = [0; 8];
+            file.read_exact_at(&mut magic, 0).map_err(trouble)?;
+            if magic != [0; 8] {
+                let arena = map::map(file.as_fd(), layout::ARENA_BYTES, access).map_err(trouble)?;
                 return Ok(Session {
                     arena,
                     path: path.to_owned(),
                     file,
+                });
+            } else if patience == 0 {
+                return Err(Error::Unusable {
+                    path: path.to_owned(),
+                    why: Unusable::NotAnArena,
                 });
             }
         } else if len != 0 || patience == 0 {

@@ -86,6 +86,17 @@ pub fn is_open_elsewhere(fd: BorrowedFd<'_>) -> Option<bool> {
     Some(false)
 }
 
+/// RLIMIT_FSIZE, bytes: how long a file of ours may get.
+pub fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: u64::MAX,
+        rlim_max: u64::MAX,
+    };
+    // SAFETY: fills in the struct that it is given.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    limit.rlim_cur
+}
+
 /// Makes descriptor `to` name /dev/null; nobody can tell by us any more who has the other end.
 pub fn let_go(to: RawFd) {
     if let Ok(null) = open_null() {

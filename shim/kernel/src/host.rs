@@ -25,6 +25,15 @@ pub trait Twin {
 
     /// Whether the descriptor of the call still names what it named when the call began.
     fn is_open(&self) -> bool;
+
+    /// The call is about to wait, and holds the file from here on: whoever closes the descriptor
+    /// sees to that. `false`: it was closed just before.
+    fn hold(&self) -> bool {
+        true
+    }
+
+    /// The call waits no more.
+    fn let_go(&self) {}
 }
 
 /// Guest memory, reached by fault-safe copies only.

@@ -95,6 +95,29 @@ fn a_full_file_system_is_enomem_and_costs_nothing() {
     assert!(get(&world, &me, 4096).is_ok());
 }
 
+/// The list's link must not be written to a page that does not exist.
+#[test]
+fn a_block_whose_pages_can_not_be_made_is_not_linked() {
+    let (world, me) = world();
+    let header = world.arena.header();
+    let make = || alloc::alloc_made(world.arena, me.owner, world.host, 1 << 20).map(Off::raw);
+    // Not even one page: as if nothing had been asked for.
+    world.host.memory.store(0, SeqCst);
+    let (bump, lists) = (header.bump.load(SeqCst), header.free_lists());
+    assert_eq!(make(), Err(Errno::ENOMEM));
+    let start = header.bump.load(SeqCst);
+    assert!(start < bump.max((layout::HEAP / 64) as u32) + (1 << 20) / 64);
+    assert_eq!(header.free_lists(), lists);
+    assert_eq!(make(), Err(Errno::ENOMEM));
+    assert_eq!(header.bump.load(SeqCst), start, "no addresses are lost");
+    // The first page can be had: the block is on its list, for the next one who tries.
+    world.host.memory.store(8192, SeqCst);
+    assert_eq!(make(), Err(Errno::ENOMEM));
+    assert_eq!(world.host.memory.load(SeqCst), 4096);
+    world.host.memory.store(u64::MAX, SeqCst);
+    assert_eq!(make(), Ok(start));
+}
+
 #[test]
 fn a_dead_owner_of_the_lock_is_replaced() {
     let (world, me) = world();

@@ -28,17 +28,18 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
         return Verdict::Pass;
     };
     let unused = unused_after_close(&k, p, fd);
-    let kept = linger::keep(&k, entry, p, fd);
     let slot = fd_table::take(k.arena, p, fd);
     if slot == 0 {
-        return Verdict::Pass;
+        return match linger::is_hidden(entry, fd) {
+            true => Verdict::errno(libc::EBADF),
+            false => Verdict::Pass,
+        };
     }
     count_hook(entry);
+    linger::keep(&k, entry, slot, fd);
     about_to_close(k.arena, slot);
     let ret = sys!(libc::SYS_close, fd);
-    if !kept {
-        forget_descriptor(&k, slot, |_| unused);
-    }
+    forget_descriptor(&k, slot, |_| unused);
     Verdict::Done(ret)
 }
 
@@ -101,7 +102,7 @@ pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> 
     }
     count_hook(entry);
     let unused = unused_after_close(&k, p, new);
-    let kept = linger::keep(&k, entry, p, new);
+    linger::keep(&k, entry, target, new);
     about_to_close(k.arena, target);
     let ret = real();
     if ret < 0 {
@@ -112,7 +113,7 @@ pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> 
     if let Some(e) = fd_table::pipe_end(k.arena, source) {
         name_too(&k, p, &e, new);
     }
-    if replaced != 0 && !kept {
+    if replaced != 0 {
         forget_descriptor(&k, replaced, |_| unused);
     }
     Verdict::Done(ret)
@@ -138,8 +139,22 @@ pub fn close_range(entry: &Entry, first: u32, last: u32, flags: u32) -> Verdict 
     fd_table::for_each(k.arena, p, first, last, |fd, _| {
         let _ = close(entry, fd);
     });
-    if first <= last {
-        ret = sys!(libc::SYS_close_range, first, last, flags);
+    // The kernel closes the rest, but for what is kept for calls that wait.
+    let mut from = first;
+    while ret == 0 && from <= last {
+        let hidden = i32::try_from(from)
+            .ok()
+            .and_then(|from| linger::next_hidden(entry, from))
+            .map(|n| n as u32)
+            .filter(|&n| n <= last);
+        let to = hidden.map_or(last, |n| n.wrapping_sub(1));
+        if hidden != Some(from) {
+            ret = sys!(libc::SYS_close_range, from, to, flags);
+        }
+        match hidden {
+            Some(n) => from = n + 1,
+            None => break,
+        }
     }
     Verdict::Done(ret)
 }

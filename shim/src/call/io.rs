@@ -87,10 +87,10 @@ fn read_into<U: UserWrite>(
     }
     count_hook(entry);
     let result = pipe_read(&k, e, &twin(p, e, fd), blocking(e, nowait), dst, len);
-    settle(entry, &k);
     if result == Err(SysError::Demoted) {
-        return by_kernel(&k, fd, e);
+        return by_kernel(&k, fd, e); // and what was kept for the call is still of use
     }
+    settle(entry, &k);
     verdict(result)
 }
 
@@ -144,9 +144,9 @@ pub fn write_to(entry: &Entry, found: &Found, fd: i32, buf: usize, len: usize) -
     let len = len.min(MAX_RW_COUNT);
     match write_from(entry, fd, e, &mut src, len, false) {
         Wrote::Verdict(v) => v,
-        Wrote::Rest(done) => {
-            finish_in_kernel(done, || sys!(libc::SYS_write, fd, buf + done, len - done))
-        }
+        Wrote::Rest(done) => finish_in_kernel(entry, fd, done, |fd| {
+            sys!(libc::SYS_write, fd, buf + done, len - done)
+        }),
     }
 }
 
@@ -168,7 +168,7 @@ pub fn writev(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> V
     let total = parts.total;
     match write_from(entry, fd, &e, &mut parts, total, flags & RWF_NOWAIT != 0) {
         Wrote::Verdict(v) => v,
-        Wrote::Rest(done) => finish_in_kernel(done, || parts.write_rest(fd)),
+        Wrote::Rest(done) => finish_in_kernel(entry, fd, done, |fd| parts.write_rest(fd)),
     }
 }
 
@@ -203,7 +203,9 @@ fn write_from<U: UserRead>(
         src,
         len,
     );
-    settle(entry, &k);
+    if written.end != Err(SysError::Demoted) {
+        settle(entry, &k);
+    }
     if written.end.is_ok() {
         return Wrote::Verdict(Verdict::Done(written.bytes as isize));
     }
@@ -239,8 +241,16 @@ fn rest_of_write(
 
 /// The rest of a write whose pipe was demoted half way. It may block, and a signal then gives
 /// the count so far.
-fn finish_in_kernel(done: usize, rest: impl FnOnce() -> isize) -> Verdict {
-    let more = rest();
+fn finish_in_kernel(
+    entry: &Entry,
+    fd: i32,
+    done: usize,
+    rest: impl FnOnce(i32) -> isize,
+) -> Verdict {
+    let more = rest(linger::stand_in().unwrap_or(fd));
+    if let Some(k) = entry.ctx(fd) {
+        settle(entry, &k);
+    }
     Verdict::Done(done as isize + more.max(0))
 }
 

@@ -149,6 +149,7 @@ pub fn errno_verdict(e: Errno) -> Verdict {
 /// The kernel serves it: what a predecessor left half done is finished first.
 #[cold]
 pub fn by_kernel(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd) -> Verdict {
+    let fd = crate::linger::stand_in().unwrap_or(fd);
     if e.pipe.mode.load(Acquire) == mode::DEMOTING && !demotion::finish(k, fd, e) {
         return Verdict::errno(libc::EIO);
     }

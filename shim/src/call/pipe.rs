@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::limits::PAGE_SIZE;
-use ringer_kernel::abi::SysError;
+use ringer_kernel::abi::{Errno, SysError};
 use ringer_kernel::file::{self, fd_table, End, PipeEnd};
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::pipe::{self, mode, Ctx};
@@ -144,6 +144,10 @@ pub fn set_size(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, want: usize) -> Verdict
             Verdict::Done(ret)
         }
         Err(SysError::Demoted) => Verdict::Done(ret),
+        // No memory for the new ring: the kernel has some, and its pipe has that size already.
+        Err(SysError::Errno(Errno::ENOMEM)) if demotion::demote(k, fd, e, Cause::NoMemory) => {
+            Verdict::Done(ret)
+        }
         Err(err) => {
             sys!(
                 libc::SYS_fcntl,

@@ -16,12 +16,13 @@ use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, proc_state};
 
 use crate::attach;
+use crate::borrow::{self, Borrowing};
 use crate::dispatch::Frame;
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
 use crate::host::{self, Shim};
 use crate::tls::tls;
-use crate::{arm, blockers, demotion, pending, session, user};
+use crate::{arm, blockers, demotion, linger, pending, session, user};
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_FILES: u64 = 0x400;
@@ -238,7 +239,11 @@ fn fork_like(
     }
     let slot = announce(entry);
     attach::ANNOUNCED.store(slot, Release);
+    // The child must not inherit what is open for a moment only. (What vfork makes closes it by exec,
+    // until when the parent is here.)
+    let borrowing = (flags & CLONE_VFORK == 0).then(Borrowing::begin);
     let ret = real();
+    drop(borrowing);
     if ret != 0 {
         return parent_after(entry, slot, flags, ret);
     }
@@ -263,6 +268,8 @@ fn child_of_fork(slot: u32) {
     if let (true, Some(arena)) = (slot != 0, attach::arena()) {
         attach::settle(arena, slot, host::getpid());
     }
+    borrow::forget_in_child();
+    linger::forget_in_child();
 }
 
 /// Where a child with a stack of its own begins, called from the gate.

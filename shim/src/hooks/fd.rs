@@ -44,7 +44,7 @@ redhook::hook! {
 
 redhook::hook! {
     unsafe fn close(fd: c_int) -> c_int => ringer_close {
-        if is_ours(fd) {
+        if is_ours(fd) || crate::linger::any_hidden() {
             if let Some(ret) = run(|e| descriptor::close(e, fd)) {
                 return result(ret) as c_int;
             }

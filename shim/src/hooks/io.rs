@@ -7,6 +7,7 @@ use crate::arm::unarmed;
 use crate::call::{find, io, is_ours};
 use crate::dispatch::kernel_io;
 use crate::entry::{once, run, Verdict};
+use crate::linger;
 use crate::next::{next, result};
 
 next! {
@@ -18,19 +19,36 @@ next! {
     fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t;
 }
 
-/// The real call, outside the shim, and its record if the object is known.
+/// The real call, outside the shim, and its record if the object is known. If the descriptor was
+/// closed while the call waited, it goes on with the one that was kept for it.
 #[inline(always)]
-fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce() -> ssize_t) -> ssize_t {
-    let ret = unarmed(real);
+fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce(c_int) -> ssize_t) -> ssize_t {
+    if let Some(hidden) = linger::stand_in() {
+        let ret = unarmed(|| real(hidden));
+        return after_lingering(ret);
+    }
+    let ret = unarmed(|| real(fd));
     kernel_io(fd, kind, ret);
+    ret
+}
+
+#[cold]
+fn after_lingering(ret: ssize_t) -> ssize_t {
+    // SAFETY: libc's own thread-local.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let kept = unsafe { *errno };
+    linger::done_by_kernel();
+    // SAFETY: as above.
+    unsafe { *errno = kept };
     ret
 }
 
 redhook::hook! {
     unsafe fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t => ringer_read {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::read(fd, buf, len) };
-        let Some(found) = find(fd) else { return unarmed(real) };
+        let real = |fd| unsafe { real::read(fd, buf, len) };
+        let Some(found) = find(fd) else { return unarmed(|| real(fd)) };
         let ended = match once(|e| io::read_from(e, &found, fd, buf as usize, len)) {
             Verdict::Done(ret) => Some(ret),
             Verdict::Pass => None,
@@ -64,8 +82,8 @@ mod chk_fail {
 redhook::hook! {
     unsafe fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t => ringer_write {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::write(fd, buf, len) };
-        let Some(found) = find(fd) else { return unarmed(real) };
+        let real = |fd| unsafe { real::write(fd, buf, len) };
+        let Some(found) = find(fd) else { return unarmed(|| real(fd)) };
         let ended = match once(|e| io::write_to(e, &found, fd, buf as usize, len)) {
             Verdict::Done(ret) => Some(ret),
             Verdict::Pass => None,
@@ -81,9 +99,9 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t => ringer_readv {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::readv(fd, iov, count) };
+        let real = |fd| unsafe { real::readv(fd, iov, count) };
         if !is_ours(fd) {
-            return unarmed(real);
+            return unarmed(|| real(fd));
         }
         match run(|e| io::readv(e, fd, iov as usize, count as usize, 0)) {
             Some(ret) => result(ret),
@@ -95,9 +113,9 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t => ringer_writev {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::writev(fd, iov, count) };
+        let real = |fd| unsafe { real::writev(fd, iov, count) };
         if !is_ours(fd) {
-            return unarmed(real);
+            return unarmed(|| real(fd));
         }
         match run(|e| io::writev(e, fd, iov as usize, count as usize, 0)) {
             Some(ret) => result(ret),
@@ -110,9 +128,9 @@ redhook::hook! {
     unsafe fn preadv2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
         => ringer_preadv2 {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::preadv2(fd, iov, count, at, flags) };
+        let real = |fd| unsafe { real::preadv2(fd, iov, count, at, flags) };
         if at != -1 || !is_ours(fd) {
-            return unarmed(real);
+            return unarmed(|| real(fd));
         }
         match run(|e| io::readv(e, fd, iov as usize, count as usize, flags)) {
             Some(ret) => result(ret),
@@ -125,9 +143,9 @@ redhook::hook! {
     unsafe fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
         => ringer_pwritev2 {
         // SAFETY: the program's own call.
-        let real = || unsafe { real::pwritev2(fd, iov, count, at, flags) };
+        let real = |fd| unsafe { real::pwritev2(fd, iov, count, at, flags) };
         if at != -1 || !is_ours(fd) {
-            return unarmed(real);
+            return unarmed(|| real(fd));
         }
         match run(|e| io::writev(e, fd, iov as usize, count as usize, flags)) {
             Some(ret) => result(ret),

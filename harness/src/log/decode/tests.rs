@@ -77,3 +77,28 @@ fn a_record_without_a_thread_is_told_all_the_same() {
     let e = Decoder::new(Clock::nanoseconds()).decode(&Merged::Record(Raw { who: 7, record }));
     assert_eq!((e.op, e.ret), (Op::Read, Some(0)));
 }
+
+#[test]
+fn what_is_said_about_records_has_ids_of_its_own() {
+    let d = decoder();
+    let gap = Merged::Gap {
+        object: 3,
+        missing: 2,
+        tsc: 500,
+    };
+    let lost = Merged::Record(Raw {
+        who: 0,
+        record: Record {
+            kind: Kind::Lost.raw(),
+            a: 4,
+            fd: -1,
+            ..Record::default()
+        },
+    });
+    let mut ids: Vec<u64> = [&gap, &lost, &gap, &lost].map(|m| d.decode(m).id).into();
+    ids.push(ring::record_id(1, 0));
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5, "{ids:?}");
+    assert!(!ids.contains(&0));
+}

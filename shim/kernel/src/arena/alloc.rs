@@ -7,10 +7,16 @@
 //!
 //! - C1. Killed between taking a block off its list (or bumping) and using it: the block leaks.
 //! - C2. Killed between writing a freed block's link and the list's head: the block leaks.
+//!
+//! # Pages
+//!
+//! A block that is on a list has at least its first page, where its link is: a block whose pages
+//! could not be made gets on a list with that page only, or not at all ([`alloc_made`]).
 
 use super::header::Header;
 use super::layout;
 use super::off::{Arena, Off, UNIT};
+use crate::abi::limits::PAGE_SIZE;
 use crate::abi::Errno;
 use crate::host::Host;
 use crate::sync::atomic::{AtomicU32, Ordering::*};
@@ -50,7 +56,7 @@ pub fn locked<R>(arena: &Arena, me: OwnerId, host: &impl Host, f: impl FnOnce(&H
 }
 
 /// A block of at least `len` bytes. Its pages may hold anything (a reused block) and, for
-/// blocks of a page and more, may not exist yet: `populate` them before use.
+/// blocks of 64 KiB and more, may not exist yet: see [`alloc_made`].
 ///
 /// Errors: ENOMEM when the arena is full, or when the file system under it is.
 pub fn alloc(arena: &Arena, me: OwnerId, host: &impl Host, len: usize) -> Result<Off<u8>, Errno> {
@@ -121,7 +127,45 @@ fn off(units: usize) -> Result<Off<u8>, Errno> {
         .ok_or(Errno::ENOMEM)
 }
 
-/// Gives a block of `len` bytes (the length it was asked for) back.
+/// As [`alloc`], and the block's pages exist.
+pub fn alloc_made(
+    arena: &Arena,
+    me: OwnerId,
+    host: &impl Host,
+    len: usize,
+) -> Result<Off<u8>, Errno> {
+    let block = alloc(arena, me, host, len)?;
+    if arena
+        .bytes(block, len)
+        .is_some_and(|m| host.populate(m, len))
+    {
+        return Ok(block);
+    }
+    undo(arena, me, host, block, len);
+    Err(Errno::ENOMEM)
+}
+
+/// Gives back a block whose pages could not be made. Where not even the first can be had, it was
+/// never in use, and no pages are lost with it: if it is the heap's last, it is part of the unused
+/// rest again.
+#[cold]
+fn undo(arena: &Arena, me: OwnerId, host: &impl Host, block: Off<u8>, len: usize) {
+    let first = len.min(PAGE_SIZE);
+    if arena
+        .bytes(block, first)
+        .is_some_and(|m| host.populate(m, first))
+    {
+        return free(arena, me, host, block, len);
+    }
+    let Some(shift) = shift_for(len) else { return };
+    locked(arena, me, host, |h| {
+        if h.bump.load(Relaxed) as usize == block.raw() as usize + (1 << shift) / UNIT {
+            h.bump.store(block.raw(), Relaxed);
+        }
+    });
+}
+
+/// Gives a block of `len` bytes (the length it was asked for) back. Its first page exists.
 pub fn free(arena: &Arena, me: OwnerId, host: &impl Host, block: Off<u8>, len: usize) {
     let Some(shift) = shift_for(len) else { return };
     let link = Off::from_raw(block.raw()).and_then(|b| link_of(arena, b, shift));
@@ -134,13 +178,14 @@ pub fn free(arena: &Arena, me: OwnerId, host: &impl Host, block: Off<u8>, len: u
     });
 }
 
-/// A slot of a table: off its free list (`next` reads a slot's link), else one more than ever.
-/// `None`: the table is full.
+/// A slot of a table: off its free list (`next` reads a slot's link), else one more than ever,
+/// which `make` finds memory for. `None`: the table is full, or there is no memory.
 pub fn take_slot(
     used: &AtomicU32,
     free: &AtomicU32,
     max: u32,
     next: impl Fn(u32) -> Option<u32>,
+    make: impl Fn(u32) -> bool,
 ) -> Option<u32> {
     let first = free.load(Relaxed);
     if first != 0 {
@@ -148,7 +193,7 @@ pub fn take_slot(
         return Some(first);
     }
     let index = used.load(Relaxed);
-    if index == 0 || index >= max {
+    if index == 0 || index >= max || !make(index) {
         return None;
     }
     used.store(index + 1, Relaxed);

@@ -22,6 +22,14 @@ pub mod flag {
     pub const EMULATE_PIPE: u32 = 8;
 }
 
+/// Bits of [`Header::shortage`].
+pub mod shortage {
+    /// A process got no slot, so it runs on the kernel.
+    pub const PROCESS: u32 = 1;
+    /// A thread got none, so its process's pipes are the kernel's.
+    pub const THREAD: u32 = 2;
+}
+
 /// # Lock
 ///
 /// `lock` guards `bump`, `free`, and the tables' free lists and high-water marks. Everything
@@ -50,6 +58,12 @@ pub struct Header {
     pub files_used: AtomicU32,
     pub pipes_used: AtomicU32,
     pub rings_used: AtomicU32,
+    /// Slots of each table for which memory exists: see `pages`.
+    pub procs_made: AtomicU32,
+    pub tasks_made: AtomicU32,
+    pub files_made: AtomicU32,
+    pub pipes_made: AtomicU32,
+    pub rings_made: AtomicU32,
     pub files_free: AtomicU32,
     pub pipes_free: AtomicU32,
     /// Next unused unit of the heap.
@@ -70,6 +84,10 @@ pub struct Header {
     pub orphaned: AtomicU32,
     /// Process slot where the next look for dead processes begins.
     pub sweep_at: AtomicU32,
+    /// Bits of `shortage`: what was said to be short, so that it is said once.
+    pub shortage: AtomicU32,
+    /// Threads for whose log ring there was no memory.
+    pub unlogged: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -111,6 +129,11 @@ impl Header {
             files_used: z(),
             pipes_used: z(),
             rings_used: z(),
+            procs_made: z(),
+            tasks_made: z(),
+            files_made: z(),
+            pipes_made: z(),
+            rings_made: z(),
             files_free: z(),
             pipes_free: z(),
             bump: z(),
@@ -123,6 +146,8 @@ impl Header {
             demotions: z(),
             orphaned: z(),
             sweep_at: z(),
+            shortage: z(),
+            unlogged: z(),
         }
     }
 
@@ -164,6 +189,11 @@ impl Header {
             return Err(Unusable::Truncated);
         }
         Ok(())
+    }
+
+    /// "This is short." `true`: nobody in the session has said so before.
+    pub fn note_shortage(&self, what: u32) -> bool {
+        self.shortage.fetch_or(what, Relaxed) & what == 0
     }
 
     pub fn has(&self, bit: u32) -> bool {

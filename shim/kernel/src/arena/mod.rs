@@ -4,6 +4,7 @@ pub mod alloc;
 pub mod header;
 pub mod layout;
 pub mod off;
+pub mod pages;
 pub mod safe;
 
 pub use header::Header;

@@ -2,7 +2,7 @@
 //! (POSIX.1-2017, XBD 3.258). Status flags live here, shared by dup(2) and fork(2).
 
 use crate::abi::Errno;
-use crate::arena::{alloc, layout, Arena, ArenaSafe};
+use crate::arena::{alloc, layout, pages, Arena, ArenaSafe};
 use crate::host::Host;
 use crate::pipe::{self, Pipe};
 use crate::sync::atomic::{AtomicU32, Ordering::*};
@@ -105,6 +105,8 @@ pub fn file(arena: &Arena, slot: u32) -> Option<&'static OpenFile> {
 }
 
 /// A description of one end of a pipe, with one reference. The end's count goes up.
+///
+/// Errors: ENFILE when the table is full, or /dev/shm.
 pub fn new_file(
     arena: &Arena,
     me: OwnerId,
@@ -115,9 +117,13 @@ pub fn new_file(
 ) -> Result<u32, Errno> {
     let pipe = pipe::get(arena, pipe_slot).ok_or(Errno::ENFILE)?;
     let slot = alloc::locked(arena, me, host, |h| {
-        let slot = alloc::take_slot(&h.files_used, &h.files_free, layout::MAX_FILES, |s| {
-            file(arena, s).map(|f| f.next_free.load(Relaxed))
-        })?;
+        let slot = alloc::take_slot(
+            &h.files_used,
+            &h.files_free,
+            layout::MAX_FILES,
+            |s| file(arena, s).map(|f| f.next_free.load(Relaxed)),
+            |s| pages::make::<OpenFile>(arena, host, layout::FILES, &h.files_made, s),
+        )?;
         let f = file(arena, slot)?;
         f.object.store(pipe_slot, Relaxed);
         f.generation.store(pipe.generation.load(Relaxed), Relaxed);

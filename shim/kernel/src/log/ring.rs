@@ -5,7 +5,7 @@
 //! - C1. Writer killed in a record: `head` does not count it, and its commit word is stale.
 
 use super::record::{Kind, Record};
-use crate::arena::{alloc, layout, Arena, ArenaSafe, Off};
+use crate::arena::{alloc, layout, pages, Arena, ArenaSafe, Off};
 use crate::host::Host;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::OwnerId;
@@ -71,8 +71,7 @@ pub struct Writer {
     tsc: fn() -> u64,
 }
 
-/// A ring for this thread. `None`: no memory, the thread is not logged (and `lost` can not say
-/// so: the caller does).
+/// A ring for this thread. `None`: no memory, the thread is not logged, and counted as such.
 #[allow(clippy::too_many_arguments)] // who it is, and the two functions that a Writer keeps
 pub fn claim<H: Host>(
     arena: &Arena,
@@ -84,12 +83,16 @@ pub fn claim<H: Host>(
     populate: fn(*mut u8, usize) -> bool,
     tsc: fn() -> u64,
 ) -> Option<Writer> {
-    let index = find_free(arena, me, host)?;
+    let Some(index) = find_free(arena, me, host) else {
+        arena.header().unlogged.fetch_add(1, Relaxed);
+        return None;
+    };
     let h = head(arena, index)?;
     if h.data_at.load(Relaxed) == 0 {
         match alloc::alloc(arena, me, host, BYTES) {
             Ok(block) => h.data_at.store(block.raw(), Relaxed),
             Err(_) => {
+                arena.header().unlogged.fetch_add(1, Relaxed);
                 h.state.store(ring_state::FREE, Release);
                 return None;
             }
@@ -126,6 +129,10 @@ fn find_free(arena: &Arena, me: OwnerId, host: &impl Host) -> Option<u32> {
         let index = match reusable {
             Some(i) => i,
             None if used < layout::MAX_RINGS => {
+                let made = &header.rings_made;
+                if !pages::make::<RingHead>(arena, host, layout::RINGS, made, used) {
+                    return None;
+                }
                 header.rings_used.store(used + 1, Relaxed);
                 used
             }
@@ -203,7 +210,7 @@ impl Writer {
         if !(self.populate)(core::ptr::from_ref(cell).cast::<u8>().cast_mut(), bytes) {
             return false;
         }
-        self.head.made.store(index.wrapping_add(STEP), Relaxed);
+        self.head.made.store(index.wrapping_add(STEP), Release);
         true
     }
 
@@ -224,8 +231,12 @@ impl Writer {
     }
 }
 
-/// Reads record `index` of a ring. `None`: torn, or overwritten.
+/// Reads record `index` of a ring. `None`: torn, overwritten, or never written.
 pub fn read(arena: &Arena, h: &RingHead, index: u64) -> Option<Record> {
+    let made = h.made.load(Acquire); // pairs with `make`
+    if made < RECORDS && index >= made {
+        return None; // no memory, which a load would have to make
+    }
     let cells = arena.get(Off::<[Cell; RECORDS as usize]>::from_raw(
         h.data_at.load(Relaxed),
     )?)?;

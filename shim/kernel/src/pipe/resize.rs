@@ -79,18 +79,14 @@ fn resize<H: Host>(k: &Ctx<'_, H>, p: &Pipe, slots: u32) -> Result<(), Errno> {
     }
     let (cells_len, data_len) = (cells_bytes(slots), slots as usize * PAGE_SIZE);
     let cells = alloc::alloc(k.arena, k.me, k.host, cells_len)?;
-    let data = match alloc::alloc(k.arena, k.me, k.host, data_len) {
+    let data = match alloc::alloc_made(k.arena, k.me, k.host, data_len) {
         Ok(data) => data,
         Err(e) => {
             alloc::free(k.arena, k.me, k.host, cells, cells_len);
             return Err(e);
         }
     };
-    let made = k
-        .arena
-        .bytes(data, data_len)
-        .is_some_and(|m| k.host.populate(m, data_len));
-    if !made || copy_slots(k, p, tail.seq..head, slots, cells, data).is_none() {
+    if copy_slots(k, p, tail.seq..head, slots, cells, data).is_none() {
         alloc::free(k.arena, k.me, k.host, cells, cells_len);
         alloc::free(k.arena, k.me, k.host, data, data_len);
         return Err(Errno::ENOMEM);

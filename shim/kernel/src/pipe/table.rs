@@ -3,7 +3,7 @@
 use super::{mode, Ctx, Pipe, SlotCell};
 use crate::abi::limits::PAGE_SIZE;
 use crate::abi::Errno;
-use crate::arena::{alloc, layout, Arena, Off};
+use crate::arena::{alloc, layout, pages, Arena, Off};
 use crate::host::Host;
 use crate::log::Kind;
 use crate::sync::atomic::Ordering::*;
@@ -17,7 +17,7 @@ pub fn get(arena: &Arena, slot: u32) -> Option<&'static Pipe> {
 
 /// A new, empty pipe of `slots` slots on the twin `dev`, `ino`.
 ///
-/// Errors: ENFILE when the table is full, ENOMEM when the arena is.
+/// Errors: ENFILE when the table is full, ENOMEM when the arena is; either when /dev/shm is.
 pub fn create<H: Host>(
     k: &Ctx<'_, H>,
     dev: u64,
@@ -32,9 +32,13 @@ pub fn create<H: Host>(
         slots as usize * core::mem::size_of::<SlotCell>(),
     )?;
     let made = alloc::locked(k.arena, k.me, k.host, |h| {
-        let index = alloc::take_slot(&h.pipes_used, &h.pipes_free, layout::MAX_PIPES, |s| {
-            get(k.arena, s).map(|p| p.next_free.load(Relaxed))
-        })?;
+        let index = alloc::take_slot(
+            &h.pipes_used,
+            &h.pipes_free,
+            layout::MAX_PIPES,
+            |s| get(k.arena, s).map(|p| p.next_free.load(Relaxed)),
+            |s| pages::make::<Pipe>(k.arena, k.host, layout::PIPES, &h.pipes_made, s),
+        )?;
         let p = get(k.arena, index)?;
         p.id.store(h.pipe_ids.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
         h.pipes_live.fetch_add(1, Relaxed);

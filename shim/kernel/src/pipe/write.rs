@@ -9,7 +9,7 @@ use super::slot::{self, Kind, SlotWord, Tail};
 use super::{Ctx, Ended, Pipe};
 use crate::abi::limits::PAGE_SIZE;
 use crate::abi::{Errno, SysError};
-use crate::arena::{alloc, Arena, Off};
+use crate::arena::{alloc, Arena};
 use crate::host::{crash_point, Host, UserRead};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
@@ -310,12 +310,7 @@ pub(super) fn find_position(arena: &Arena, p: &Pipe) {
 #[cold]
 fn first_use<H: Host>(k: &Ctx<'_, H>, p: &Pipe) -> Result<(), SysError> {
     let len = p.slots.load(Relaxed) as usize * PAGE_SIZE;
-    let block = alloc::alloc(k.arena, k.me, k.host, len)?;
-    let memory = Off::from_raw(block.raw()).and_then(|b: Off<u8>| k.arena.bytes(b, len));
-    if !memory.is_some_and(|m| k.host.populate(m, len)) {
-        alloc::free(k.arena, k.me, k.host, block, len);
-        return Err(Errno::ENOMEM.into());
-    }
+    let block = alloc::alloc_made(k.arena, k.me, k.host, len)?;
     p.data_at.store(block.raw(), Release);
     Ok(())
 }

@@ -104,7 +104,7 @@ fn read_slowly<H: Host, T: Twin + Tokens, U: UserWrite>(
     let result = match call.attempt() {
         Ok(Some(n)) => Ok(n),
         Ok(None) if blocking == Blocking::No => Err(Errno::EAGAIN.into()), // R5
-        Ok(None) => sleep(k, e, &mut call),                                // R6
+        Ok(None) => sleep(k, e, twin, &mut call),                          // R6
         Err(err) => Err(err),
     };
     read_ends(k, e, result)
@@ -223,7 +223,7 @@ fn write_slowly<H: Host, T: Twin + Tokens, U: UserRead>(
     let end = match attempt {
         Ok(Some(())) => Ok(()),
         Ok(None) if blocking == Blocking::No => Err(Errno::EAGAIN.into()), // W5
-        Ok(None) => sleep(k, e, &mut call),                                // W6
+        Ok(None) => sleep(k, e, twin, &mut call),                          // W6
         Err(err) => Err(err),
     };
     let bytes = len - call.left;
@@ -261,14 +261,21 @@ fn testify<H: Host, T: Twin>(k: &Ctx<'_, H>, e: &PipeEnd, twin: &T) {
 fn sleep<H: Host, W: Waitable>(
     k: &Ctx<'_, H>,
     e: &PipeEnd,
+    twin: &impl Twin,
     call: &mut W,
 ) -> Result<W::Done, SysError> {
     let p = e.pipe;
+    if !twin.hold() {
+        twin.let_go();
+        return Err(Errno::EBADF.into());
+    }
     let (queue, peer) = match e.end {
         End::Read => (&p.rd_wait, &p.wlock.word),
         End::Write => (&p.wr_wait, &p.rlock.word),
     };
-    queue.wait_interruptible(peer, k.host, k.host.processors(), call)
+    let result = queue.wait_interruptible(peer, k.host, k.host.processors(), call);
+    twin.let_go();
+    result
 }
 
 /// How a writer mirrors a step that moved `bytes` of `left`.

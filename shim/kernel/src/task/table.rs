@@ -7,7 +7,7 @@
 
 use super::process::{proc_state, Process};
 use super::thread::{task_state, Task};
-use crate::arena::{layout, Arena};
+use crate::arena::{layout, pages, Arena};
 use crate::host::Host;
 use crate::sync::atomic::{fence, Ordering::*};
 use crate::sync::lock_word::OwnerId;
@@ -54,7 +54,7 @@ pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
     }
 }
 
-/// A slot for a new thread of process `process`. `None`: the table is full.
+/// A slot for a new thread of process `process`. `None`: the table is full, or /dev/shm.
 ///
 /// The caller has no identity yet, so the table is claimed by compare-and-swap, not by a lock.
 pub fn claim_task(
@@ -65,59 +65,84 @@ pub fn claim_task(
     tid: u32,
     start: u64,
 ) -> Option<(u32, OwnerId)> {
-    let used = &arena.header().tasks_used;
+    let h = arena.header();
+    let who = (process, pid, tid, start);
     // Twice: first only what is free or marked dead by the kernel, then what must be asked for.
     for thorough in [false, true] {
         let mut slot = 1;
-        while slot < layout::MAX_TASKS {
-            let task = task(arena, slot)?;
-            // Before the look at `state` and `life`: if the slot is claimed after that look, the
-            // exchange below fails. (Pairs with the Release at the end of a claim.)
-            let generation = task.generation.load(Acquire);
-            let state = task.state.load(Acquire);
-            let reusable = match state {
-                task_state::FREE => true,
-                _ if task.kernel_says_dead() => true,
-                _ => {
-                    thorough
-                        && task.life.load(Relaxed) == 0
-                        && host.thread_is_gone(
-                            task.pid.load(Relaxed),
-                            task.tid.load(Relaxed),
-                            task.start.load(Relaxed),
-                        )
-                }
-            };
-            let mut next = (generation % GENERATIONS + 1) % GENERATIONS;
-            if next == 0 {
-                next = 1;
-            }
-            // The generation is what makes the slot ours, and every old name of it stale.
-            if reusable
-                && generation & CLAIMING == 0
-                && task
-                    .generation
-                    .compare_exchange(generation, next | CLAIMING, AcqRel, Relaxed)
-                    .is_ok()
-            {
-                fold_counters(arena, task);
-                task.pid.store(pid, Relaxed);
-                task.tid.store(tid, Relaxed);
-                task.process.store(process, Relaxed);
-                task.start.store(start, Relaxed);
-                task.ring.store(0, Relaxed);
-                task.waits_for.store(0, Relaxed);
-                task.linger.store(0, Relaxed);
-                task.life.store(0, Relaxed);
-                task.state.store(task_state::LIVE, Relaxed);
-                task.generation.store(next, Release); // C2; whole from here on
-                used.fetch_max(slot + 1, Relaxed);
-                return Some((slot, OwnerId::from_raw(next << SLOT_BITS | slot)?));
+        while slot < layout::MAX_TASKS
+            && pages::make::<Task>(arena, host, layout::TASKS, &h.tasks_made, slot)
+        {
+            if let Some(owner) = claim_slot(arena, host, slot, thorough, who) {
+                h.tasks_used.fetch_max(slot + 1, Relaxed);
+                return Some((slot, owner));
             }
             slot += 1;
         }
     }
     None
+}
+
+/// Slot 0, which is no thread's: for one that got none, as long as it takes to hand its process's
+/// pipes to the kernel. Then it must be given back ([`release_task`]). `None`: another one has it.
+pub fn claim_spare(arena: &Arena, host: &impl Host, pid: u32, tid: u32) -> Option<OwnerId> {
+    let made = &arena.header().tasks_made;
+    if !pages::make::<Task>(arena, host, layout::TASKS, made, 0) {
+        return None;
+    }
+    claim_slot(arena, host, 0, true, (0, pid, tid, 0))
+}
+
+/// Claims this slot, if it is free or its thread is dead.
+fn claim_slot(
+    arena: &Arena,
+    host: &impl Host,
+    slot: u32,
+    thorough: bool,
+    (process, pid, tid, start): (u32, u32, u32, u64),
+) -> Option<OwnerId> {
+    let task = task(arena, slot)?;
+    // Before the look at `state` and `life`: if the slot is claimed after that look, the
+    // exchange below fails. (Pairs with the Release at the end of a claim.)
+    let generation = task.generation.load(Acquire);
+    let state = task.state.load(Acquire);
+    let reusable = match state {
+        task_state::FREE => true,
+        _ if task.kernel_says_dead() => true,
+        _ => {
+            thorough
+                && task.life.load(Relaxed) == 0
+                && host.thread_is_gone(
+                    task.pid.load(Relaxed),
+                    task.tid.load(Relaxed),
+                    task.start.load(Relaxed),
+                )
+        }
+    };
+    if !reusable || generation & CLAIMING != 0 {
+        return None;
+    }
+    let mut next = (generation % GENERATIONS + 1) % GENERATIONS;
+    if next == 0 {
+        next = 1;
+    }
+    // The generation is what makes the slot ours, and every old name of it stale.
+    task.generation
+        .compare_exchange(generation, next | CLAIMING, AcqRel, Relaxed)
+        .ok()?;
+    fold_counters(arena, task);
+    task.pid.store(pid, Relaxed);
+    task.tid.store(tid, Relaxed);
+    task.process.store(process, Relaxed);
+    task.start.store(start, Relaxed);
+    task.ring.store(0, Relaxed);
+    task.waits_for.store(0, Relaxed);
+    task.linger.store(0, Relaxed);
+    task.holds.store(0, Relaxed);
+    task.life.store(0, Relaxed);
+    task.state.store(task_state::LIVE, Relaxed);
+    task.generation.store(next, Release); // C2; whole from here on
+    OwnerId::from_raw(next << SLOT_BITS | slot)
 }
 
 /// Adds what a dead thread counted to its process.
@@ -209,7 +234,9 @@ pub fn process_is_gone(host: &impl Host, p: &Process) -> bool {
     pid == 0 || host.thread_is_gone(pid, pid, p.start.load(Relaxed))
 }
 
-/// A slot for a process. `me` may be anything unique when the caller has no task yet.
+/// A slot for a process. `None`: the table is full, or /dev/shm.
+///
+/// (Claimed by compare-and-swap: the caller may have no identity yet.)
 pub fn claim_process(
     arena: &Arena,
     host: &impl Host,
@@ -218,9 +245,11 @@ pub fn claim_process(
     parent: u32,
     start: u64,
 ) -> Option<(u32, &'static Process)> {
-    let used = &arena.header().procs_used;
+    let h = arena.header();
     let mut slot = 1;
-    while slot < layout::MAX_PROCS {
+    while slot < layout::MAX_PROCS
+        && pages::make::<Process>(arena, host, layout::PROCS, &h.procs_made, slot)
+    {
         let p = process(arena, slot)?;
         let seen = p.state.load(Acquire);
         if matches!(seen, proc_state::FREE | proc_state::DEAD)
@@ -248,8 +277,8 @@ pub fn claim_process(
             p.started_tsc.store(host.tsc(), Relaxed);
             p.ended_tsc.store(0, Relaxed);
             p.state.store(state, Release); // whole from here on
-            used.fetch_max(slot + 1, Relaxed);
-            arena.header().proc_events.fetch_add(1, Release);
+            h.procs_used.fetch_max(slot + 1, Relaxed);
+            h.proc_events.fetch_add(1, Release);
             return Some((slot, p));
         }
         slot += 1;

@@ -58,7 +58,9 @@ pub struct Task {
     /// A descriptor that was closed while this thread waited on it: its description's slot, and,
     /// in the upper half, the number plus one under which the twin is kept open. 0: none.
     pub linger: AtomicU64,
-    _pad: AtomicU64,
+    /// While it waits: the slot of the description that it waits on in the upper half, and the
+    /// descriptor plus one. 0: it does not wait.
+    pub holds: AtomicU64,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.

@@ -1,0 +1,55 @@
+//! Descriptors that are opened for a moment only: no child is forked meanwhile, or it would hold an end
+//! of a pipe that nobody in it knows of, and end of file would wait for it.
+//!
+//! ```text
+//! word | meaning
+//! 0    | nobody borrows, nobody forks
+//! 1    | somebody does
+//! 2    | somebody does, and others wait for that
+//! ```
+//!
+//! The word is the process's own: whoever holds it can not die without everybody who waits. A forked
+//! child starts with it free. What is done under it never blocks.
+
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU32, Ordering::*};
+
+use ringer_kernel::sync::futex::{Futex, Signals};
+
+use crate::host::Shim;
+
+static WORD: AtomicU32 = AtomicU32::new(0);
+
+/// A sleeper looks again after this long.
+const RECHECK_NS: u64 = 5_000_000;
+
+/// Held while a descriptor is borrowed, and over a fork.
+#[must_use]
+pub struct Borrowing(PhantomData<*const ()>);
+
+impl Borrowing {
+    pub fn begin() -> Borrowing {
+        let mut next = 1;
+        while WORD.compare_exchange(0, next, Acquire, Relaxed).is_err() {
+            if WORD.swap(2, Acquire) == 0 {
+                break; // ours; who comes later may be woken once in vain
+            }
+            next = 2;
+            Shim.wait(&WORD, 2, RECHECK_NS, Signals::Wait);
+        }
+        Borrowing(PhantomData)
+    }
+}
+
+/// A forked child has none of its parent's other threads.
+pub fn forget_in_child() {
+    WORD.store(0, Relaxed);
+}
+
+impl Drop for Borrowing {
+    fn drop(&mut self) {
+        if WORD.swap(0, Release) == 2 {
+            Shim.wake(&WORD, 1);
+        }
+    }
+}

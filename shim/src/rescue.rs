@@ -1,0 +1,83 @@
+//! A process or a thread that found no place in the session (a table is full, or /dev/shm) can lock
+//! nothing. So that it gets the right bytes all the same, what it holds becomes the kernel's, by
+//! an identity that is borrowed for as long as that takes.
+
+use core::sync::atomic::Ordering::*;
+
+use ringer_kernel::file::fd_table;
+use ringer_kernel::log::{Cause, Log};
+use ringer_kernel::pipe::{mode, Ctx};
+use ringer_kernel::task::{self, Process};
+
+use crate::gate::{sys, Timespec};
+use crate::host::{self, Shim};
+use crate::{adopt, attach, demotion};
+
+/// Of several who are in need each waits for the others: so many milliseconds at most.
+const PATIENCE: u32 = 2000;
+
+/// Hands all pipes of the process to the kernel.
+pub fn pipes_of(p: &Process) {
+    let Some(arena) = attach::arena() else { return };
+    let mut any = false;
+    fd_table::for_each(arena, p, 0, fd_table::MAX_FDS, |_, slot| {
+        any |= fd_table::pipe_end(arena, slot)
+            .is_some_and(|e| e.pipe.mode.load(Acquire) != mode::KERNEL);
+    });
+    if !any {
+        return;
+    }
+    with_spare(|k| {
+        fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
+            let Some(e) = fd_table::pipe_end(k.arena, slot) else {
+                return;
+            };
+            // After exec the table may name descriptors that are closed.
+            let still = adopt::identity(fd).is_some_and(|(dev, ino, _)| e.pipe.is_twin(dev, ino));
+            if still && e.pipe.mode.load(Acquire) != mode::KERNEL {
+                demotion::demote(k, fd, &e, Cause::NoMemory);
+                p.demoted.fetch_add(1, Relaxed);
+            }
+        });
+    });
+}
+
+/// As [`pipes_of`], for a process that has no table: by what it has open.
+pub fn descriptors() {
+    with_spare(|k| {
+        adopt::each_descriptor(|fd| {
+            if let Some((pipe_slot, _, _)) = adopt::pipe_of(k.arena, fd) {
+                demotion::demote_slot(k, fd, pipe_slot, Cause::NoMemory);
+            }
+        });
+    });
+}
+
+fn with_spare(f: impl FnOnce(&Ctx<'_, Shim>)) {
+    let Some(arena) = attach::arena() else { return };
+    let (pid, tid) = (host::getpid(), host::gettid());
+    let mut patience = PATIENCE;
+    let me = loop {
+        if let Some(me) = task::claim_spare(arena, &Shim, pid, tid) {
+            break me;
+        }
+        if patience == 0 {
+            return;
+        }
+        patience -= 1;
+        let moment = Timespec {
+            sec: 0,
+            nsec: 1_000_000,
+        };
+        sys!(libc::SYS_nanosleep, &raw const moment, 0);
+    };
+    f(&Ctx {
+        arena,
+        host: &Shim,
+        me,
+        log: Log::OFF,
+    });
+    if let Some(task) = task::task(arena, 0) {
+        task::release_task(arena, task);
+    }
+}
