@@ -38,8 +38,8 @@ pub const RECHECK_NS: u64 = 20_000_000;
 const SPIN_MAX: u32 = 400;
 /// Most rounds between two looks.
 const PAUSE_MAX: u32 = 8;
-/// Most rounds of letting the other side go on, about a microsecond.
-const LINGER_MAX: u32 = 24;
+/// Most rounds of letting the other side go on, about two microseconds: some twenty small messages.
+const LINGER_MAX: u32 = 64;
 /// Sleeps below this many ticks (about 100 us, most of it the way back to the processor) were not
 /// worth their two system calls.
 const SHORT_SLEEP: u64 = 300_000;
