@@ -43,6 +43,9 @@ const LINGER_MAX: u32 = 64;
 /// Sleeps below this many ticks (about 100 us, most of it the way back to the processor) were not
 /// worth their two system calls.
 const SHORT_SLEEP: u64 = 300_000;
+/// Below this (about 40 us) there was hardly anything but that way: all that may be spun would have
+/// done. (Without this, failing and sleeping a little may go on for ever, halving and doubling.)
+const VERY_SHORT_SLEEP: u64 = 100_000;
 /// Fewest, kept as a probe so that spinning can come back.
 const SPIN_MIN: u32 = 4;
 
@@ -316,6 +319,8 @@ impl WaitQueue {
         }
         if self.waker_cpu.load(Relaxed) == futex.cpu() + 1 {
             self.spin.store(1, Relaxed);
+        } else if ticks < VERY_SHORT_SLEEP {
+            self.spin.store(SPIN_MAX, Relaxed);
         } else if ticks < SHORT_SLEEP {
             let more = self.spin.load(Relaxed).clamp(SPIN_MAX / 8, SPIN_MAX) * 2;
             self.spin.store(more.min(SPIN_MAX), Relaxed);
