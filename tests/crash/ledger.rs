@@ -124,7 +124,7 @@ impl Ledger {
 
 /// `len` bytes of a stream from place `at` on.
 pub fn words(by: Writer, at: usize, len: usize) -> Vec<u8> {
-    assert!(at % WORD == 0 && len % WORD == 0 && at + len <= MAX);
+    assert!(at.is_multiple_of(WORD) && len.is_multiple_of(WORD) && at + len <= MAX);
     let word = |place: usize| ((by as u64) << 56 | place as u64).to_ne_bytes();
     (at..at + len).step_by(WORD).flat_map(word).collect()
 }

@@ -271,7 +271,7 @@ fn victim() {
 const _: () = {
     let mut i = 0;
     while i < WRITES.len() {
-        assert!(WRITES[i] % WORD == 0);
+        assert!(WRITES[i].is_multiple_of(WORD));
         i += 1;
     }
 };

@@ -44,7 +44,7 @@ impl Mapping {
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset + 4 <= self.len && offset % 4 == 0);
+        assert!(offset + 4 <= self.len && offset.is_multiple_of(4));
         // SAFETY: in bounds and aligned, mapped as long as `self`; shared with the kernel.
         unsafe { &*self.at.add(offset).cast::<AtomicU32>() }
     }
