@@ -165,7 +165,7 @@ impl WaitQueue {
                 overdue = ready;
             };
             one_less(&self.sleepers);
-            if how != Slept::TimedOut {
+            if how != Slept::TimedOut || bed.load(Acquire) != seen {
                 asleep = false;
                 cause = self.cause_of(here, bed, seen);
                 w.woken(cause);
