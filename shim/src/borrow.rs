@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The word is the process's own: whoever holds it can not die without everybody who waits. A forked
-//! child starts with it free. What is done under it never blocks.
+//! child starts with it free. posix_spawn's helper, which has its parent's memory but descriptors of its
+//! own, and may be killed alone, neither needs it nor takes it. What is done under it never blocks.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU32, Ordering::*};
@@ -17,6 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering::*};
 use ringer_kernel::sync::futex::{Futex, Signals};
 
 use crate::host::Shim;
+use crate::tls::tls;
 
 static WORD: AtomicU32 = AtomicU32::new(0);
 
@@ -25,19 +27,32 @@ const RECHECK_NS: u64 = 5_000_000;
 
 /// Held while a descriptor is borrowed, and over a fork.
 #[must_use]
-pub struct Borrowing(PhantomData<*const ()>);
+pub struct Borrowing {
+    taken: bool,
+    _not_send: PhantomData<*const ()>,
+}
 
 impl Borrowing {
     pub fn begin() -> Borrowing {
-        let mut next = 1;
-        while WORD.compare_exchange(0, next, Acquire, Relaxed).is_err() {
-            if WORD.swap(2, Acquire) == 0 {
-                break; // ours; who comes later may be woken once in vain
-            }
-            next = 2;
-            Shim.wait(&WORD, 2, RECHECK_NS, Signals::Wait);
+        let taken = tls().in_vfork.get() == 0;
+        if taken {
+            lock();
         }
-        Borrowing(PhantomData)
+        Borrowing {
+            taken,
+            _not_send: PhantomData,
+        }
+    }
+}
+
+fn lock() {
+    let mut next = 1;
+    while WORD.compare_exchange(0, next, Acquire, Relaxed).is_err() {
+        if WORD.swap(2, Acquire) == 0 {
+            break; // ours; who comes later may be woken once in vain
+        }
+        next = 2;
+        Shim.wait(&WORD, 2, RECHECK_NS, Signals::Wait);
     }
 }
 
@@ -48,7 +63,7 @@ pub fn forget_in_child() {
 
 impl Drop for Borrowing {
     fn drop(&mut self) {
-        if WORD.swap(0, Release) == 2 {
+        if self.taken && WORD.swap(0, Release) == 2 {
             Shim.wake(&WORD, 1);
         }
     }
