@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::fuzz::generate::Object;
 use crate::{cmd, error, ui};
 
 const EXAMPLES: &str = "\
@@ -33,10 +35,20 @@ enum Command {
     Trace(Trace),
     /// List the processes of sessions, live or left over
     Ps(Ps),
-    /// List the pipes of sessions, live or left over
+    /// List the objects of sessions, live or left over
     Ipcs(Ipcs),
+    /// Remove System V objects of a session
+    Ipcrm(Ipcrm),
+    /// List sessions, or remove one
+    Sessions(Sessions),
     /// Measure the kernel against ringer, both in one run
     Bench(Bench),
+    /// Run a command on the kernel and on ringer, and tell the first thing that differs
+    Diff(Diff),
+    /// Invent programs, run each on the kernel and on ringer, and show the first that differs
+    Fuzz(Fuzz),
+    #[command(hide = true)]
+    FuzzWorker,
     /// Look into an arena; with --check, whether it is in order
     Inspect(Inspect),
     #[command(hide = true)]
@@ -54,6 +66,13 @@ pub enum Mode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Mechanism {
     Pipe,
+    Signal,
+    Eventfd,
+    Sysv,
+    Unix,
+    Mq,
+    Sem,
+    Shm,
     All,
     None,
 }
@@ -88,6 +107,9 @@ pub struct Run {
     /// Keep a log of the whole run, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Write how the command ended to FILE: a status alone does not tell a signal from an exit
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub end: Option<PathBuf>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -109,8 +131,8 @@ pub struct Trace {
     pub output: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: TraceFormat,
-    /// Tell only some of it: read,write  %pipe %process %desc %wait  pipe#3  pid=123  comm=sort
-    /// errno=EPIPE; !... for the rest. Several -e must all agree
+    /// Tell only some of it: read,write  %pipe %signal %process %desc %wait  pipe#3 sig#9
+    /// pid=123  comm=sort  errno=EPIPE  signal=USR1; !... for the rest. Several -e must all agree
     #[arg(
         short = 'e',
         long = "expr",
@@ -156,6 +178,52 @@ pub struct Ipcs {
     pub json: bool,
 }
 
+/// A key, as ipcs(1) prints it: hexadecimal with 0x, or decimal.
+#[derive(Clone, Copy, Debug)]
+pub struct Key(pub u32);
+
+impl std::str::FromStr for Key {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Key, Self::Err> {
+        let key = match text.strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16)?,
+            None => text.parse::<i32>()? as u32,
+        };
+        Ok(Key(key))
+    }
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("object").required(true).multiple(true)
+    .args(["queue_id", "queue_key", "shm_id", "shm_key", "sem_id", "sem_key"]))]
+pub struct Ipcrm {
+    /// The session, as `ringer ps` has it
+    #[arg(long, value_name = "NAME")]
+    pub session: String,
+    #[arg(short = 'q', long, value_name = "ID")]
+    pub queue_id: Vec<i32>,
+    #[arg(short = 'Q', long, value_name = "KEY")]
+    pub queue_key: Vec<Key>,
+    #[arg(short = 'm', long, value_name = "ID")]
+    pub shm_id: Vec<i32>,
+    #[arg(short = 'M', long, value_name = "KEY")]
+    pub shm_key: Vec<Key>,
+    #[arg(short = 's', long, value_name = "ID")]
+    pub sem_id: Vec<i32>,
+    #[arg(short = 'S', long, value_name = "KEY")]
+    pub sem_key: Vec<Key>,
+}
+
+#[derive(Args)]
+pub struct Sessions {
+    /// Remove this session, in which nobody may be, and all that it has
+    #[arg(long, value_name = "NAME")]
+    pub remove: Option<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Args)]
 pub struct Bench {
     /// As JSON: a list of {name, regime, kernel_ns, ringer_ns, ratio, samples}
@@ -166,6 +234,64 @@ pub struct Bench {
     pub quick: bool,
     /// Only rows of these names (`pipe` for all that begin so)
     pub names: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Export {
+    Json,
+}
+
+/// Exit status: 0 the same, 1 different, 2 trouble.
+#[derive(Args)]
+pub struct Diff {
+    /// So many runs in each world; what varies on the kernel is learnt, and not compared
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Seconds that a run may take
+    #[arg(long, value_name = "S", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// What each run reads as standard input
+    #[arg(long, value_name = "FILE", default_value = "/dev/null")]
+    pub stdin: PathBuf,
+    /// Run in an empty directory each time, and compare the files that are left there
+    #[arg(long)]
+    pub files: bool,
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub export: Option<Export>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub shim: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Exit status: 0 all the same, 1 one differs.
+#[derive(Args)]
+pub struct Fuzz {
+    /// Seconds
+    #[arg(long, value_name = "S", default_value = "60")]
+    pub time: u64,
+    /// So many programs, however long it takes
+    #[arg(long, value_name = "N", conflicts_with = "time")]
+    pub programs: Option<u64>,
+    /// The first program's seed; the next one has the next (without: any)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What they use (without: all)
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
+    pub objects: Vec<Object>,
+    /// Calls of a program
+    #[arg(long, value_name = "K", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=250).map(|n| n as usize))]
+    pub steps: usize,
+    /// Do not invent any: run those of FILE, or of the files in a directory, one a line as JSON
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "objects", "print"])]
+    pub replay: Option<PathBuf>,
+    /// Show a program that can be compiled, not only its calls
+    #[arg(long)]
+    pub c: bool,
+    /// Only print the programs, as --replay takes them
+    #[arg(long)]
+    pub print: bool,
 }
 
 #[derive(Args)]
@@ -199,7 +325,12 @@ pub fn main() -> u8 {
         Command::Trace(args) => cmd::trace::main(args),
         Command::Ps(args) => cmd::ps::main(args),
         Command::Ipcs(args) => cmd::ipcs::main(args),
+        Command::Ipcrm(args) => cmd::ipcrm::main(args),
+        Command::Sessions(args) => cmd::sessions::main(args),
         Command::Bench(args) => cmd::bench::main(args),
+        Command::Diff(args) => cmd::diff::main(args),
+        Command::Fuzz(args) => cmd::fuzz::main(args),
+        Command::FuzzWorker => cmd::fuzz::worker(),
         Command::Inspect(args) => cmd::inspect::main(args),
         Command::BenchWorker(args) => cmd::bench::worker(args),
     };

@@ -26,6 +26,10 @@ pub enum Error {
     NoSuchSession {
         name: String,
     },
+    SessionIsLive {
+        name: String,
+        processes: usize,
+    },
     CannotMakeSession {
         path: PathBuf,
         why: io::Error,
@@ -68,6 +72,15 @@ pub enum Error {
         what: String,
         why: String,
     },
+    /// Natively it does not end in time, so there is nothing to hold ringer against.
+    EndlessNatively {
+        name: String,
+        seconds: u64,
+    },
+    Fuzz {
+        what: String,
+        why: String,
+    },
     /// A system call that has no reason to fail.
     System {
         call: &'static str,
@@ -102,7 +115,8 @@ impl Error {
             Error::BadSessionName { .. } => {
                 "use letters, digits, '.', '_' and '-', at most 64 of them".into()
             }
-            Error::NoSuchSession { .. } => "`ringer ps` lists the sessions there are".into(),
+            Error::NoSuchSession { .. } => "`ringer sessions` lists those there are".into(),
+            Error::SessionIsLive { .. } => "`ringer ps` says who they are; end them first".into(),
             Error::CannotMakeSession { why, .. } => match why.raw_os_error() {
                 Some(libc::ENOMEM) => {
                     "a session takes 4 GiB of address space: raise `ulimit -v`".into()
@@ -111,7 +125,7 @@ impl Error {
                     "a session is a sparse file of 4 GiB: raise `ulimit -f`".into()
                 }
                 Some(libc::ENOSPC) => {
-                    "free some of /dev/shm: `ringer ps` names old sessions".into()
+                    "free some of /dev/shm: `ringer sessions` names old ones".into()
                 }
                 _ => "/dev/shm must be a tmpfs that you may write to".into(),
             },
@@ -133,10 +147,11 @@ impl Error {
                 "give a file made by `ringer trace --format json -o FILE`".into()
             }
             Error::BadFilter { .. } => {
-                "say operations (read,write), %pipe, %process, %desc, %wait, pipe#3, pid=123 or \
-                 comm=sort; a ! in front takes the opposite"
+                "say operations (read,write), %pipe, %signal, %process, %desc, %wait, pipe#3, pid=123, \
+                 signal=USR1 or comm=sort; a ! in front takes the opposite"
                     .into()
             }
+            Error::EndlessNatively { .. } => "give it more time with --timeout, or its input with --stdin".into(),
             _ => return None,
         })
     }
@@ -148,6 +163,10 @@ impl fmt::Display for Error {
             Error::Command { name, errno } => write!(f, "'{name}': {}", sys::strerror(*errno)),
             Error::BadSessionName { name } => write!(f, "'{name}' can not name a session"),
             Error::NoSuchSession { name } => write!(f, "there is no session '{name}'"),
+            Error::SessionIsLive { name, processes } => {
+                let them = crate::ui::human::plural_es(*processes as u64, "process");
+                write!(f, "the session '{name}' is in use by {them}")
+            }
             Error::CannotMakeSession { path, why } => {
                 write!(
                     f,
@@ -211,6 +230,10 @@ impl fmt::Display for Error {
                 )
             }
             Error::BadFilter { word } => write!(f, "-e: '{word}' means nothing"),
+            Error::EndlessNatively { name, seconds } => {
+                write!(f, "'{name}' does not end within {seconds} s natively")
+            }
+            Error::Fuzz { what, why } => write!(f, "fuzz {what}: {why}"),
             Error::Bench { what, why } => write!(f, "bench {what}: {why}"),
             Error::System { call, why } => write!(f, "{call}: {}", sys::error_text(why)),
             Error::Stdout(why) => write!(f, "standard output: {}", sys::error_text(why)),

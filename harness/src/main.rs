@@ -7,6 +7,8 @@
 //! log/      from records to lines
 //! arena/    looking at an arena, live or dead
 //! bench/    the kernel against ringer, in one run
+//! diff/     one program in both worlds: what differs
+//! fuzz/     invented programs in both worlds: what differs
 //! sys/      Linux calls; ui/ words and tables
 //! ```
 
@@ -17,7 +19,9 @@ mod arena;
 mod bench;
 mod cli;
 mod cmd;
+mod diff;
 mod error;
+mod fuzz;
 mod launch;
 mod log;
 mod session;

@@ -2,23 +2,41 @@
 //! twin, by st_dev and st_ino.
 
 use ringer_kernel::arena::Arena;
-use ringer_kernel::file::{self, fd_table, End};
+use ringer_kernel::eventfd::{self, Eventfd};
+use ringer_kernel::file::{self, fd_table, role, End, FileRef, SocketFile, SocketId};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::{self, Ctx};
-use ringer_kernel::task::reap::forget_descriptor;
+use ringer_kernel::task::reap::{flush, forget_descriptor};
+use ringer_kernel::unix;
 
 use core::sync::atomic::Ordering::*;
 
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::host::Shim;
-use crate::{arm, rescue};
+use crate::{arm, attach, procfs, rescue};
 
 /// st_dev, st_ino and the access mode of a descriptor. `None`: it is closed.
 pub fn identity(fd: i32) -> Option<(u64, u64, u32)> {
     // SAFETY: all zero is a valid stat.
     let mut st: libc::stat = unsafe { core::mem::zeroed() };
     (sys!(libc::SYS_fstat, fd, &raw mut st) == 0).then_some((st.st_dev, st.st_ino, st.st_mode))
+}
+
+/// Whether `fd` is open, and is what the table says that it is.
+pub fn is_still(f: &FileRef, fd: i32) -> bool {
+    match f {
+        FileRef::Pipe(e) => identity(fd).is_some_and(|(dev, ino, _)| e.pipe.is_twin(dev, ino)),
+        FileRef::Eventfd(e) => {
+            let id = procfs::eventfd_id(fd);
+            id.is_some_and(|id| e.eventfd.twin.load(Relaxed) == id.wrapping_add(1))
+        }
+        FileRef::Signalfd(_) => procfs::signalfd_mask(fd).is_some(),
+        FileRef::Mq(e) => crate::call::mq::is_twin(e.queue, fd),
+        FileRef::Socket(s) => {
+            identity(fd).is_some_and(|(dev, ino, _)| s.pair.side_of(dev, ino) == Some(s.side()))
+        }
+    }
 }
 
 /// The table stayed in the arena: what exec closed is taken out.
@@ -32,17 +50,17 @@ pub fn from_table(entry: &Entry) {
         return no_dispatch(entry);
     }
     fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
-        let still = fd_table::pipe_end(k.arena, slot)
-            .is_some_and(|e| identity(fd).is_some_and(|(dev, ino, _)| e.pipe.is_twin(dev, ino)));
-        if still {
+        if FileRef::of(k.arena, slot).is_some_and(|f| is_still(&f, fd)) {
             log_adoption(&k, fd, slot);
         } else {
             let slot = fd_table::take(k.arena, p, fd);
             if slot != 0 {
+                flush(&k, attach::process_slot(entry.tls), slot);
                 forget_descriptor(&k, slot, |_| true);
             }
         }
     });
+    ringer_kernel::mqueue::notify::silence(&k, attach::process_slot(entry.tls));
 }
 
 /// Nobody announced this process: its open descriptors are compared with the session's pipes.
@@ -66,28 +84,15 @@ pub fn each_descriptor(mut f: impl FnMut(i32)) {
         (0..256).for_each(f);
         return;
     }
-    let mut buf = [0u8; 2048];
-    loop {
-        let n = sys!(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len());
-        let Some(mut entries) = usize::try_from(n).ok().and_then(|n| buf.get(..n)) else {
-            break;
-        };
-        if entries.is_empty() {
-            break;
+    procfs::each_entry(dir, |name| {
+        let digits = name.iter().take_while(|b| b.is_ascii_digit());
+        let (fd, any) = digits.fold((0i64, false), |(n, _), b| {
+            (n.wrapping_mul(10).wrapping_add(i64::from(b - b'0')), true)
+        });
+        if any && fd as isize != dir {
+            f(fd as i32);
         }
-        // struct linux_dirent64: 8 ino, 8 off, 2 reclen, 1 type, name
-        while let (Some(&[lo, hi]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
-            let digits = name.iter().take_while(|b| b.is_ascii_digit());
-            let (fd, any) = digits.fold((0i64, false), |(n, _), b| {
-                (n.wrapping_mul(10).wrapping_add(i64::from(b - b'0')), true)
-            });
-            if any && fd as isize != dir {
-                f(fd as i32);
-            }
-            let len = usize::from(u16::from_ne_bytes([lo, hi])).max(19);
-            entries = entries.get(len..).unwrap_or(&[]);
-        }
-    }
+    });
     sys!(libc::SYS_close, dir);
 }
 
@@ -118,6 +123,21 @@ pub fn pipe_of(arena: &Arena, fd: i32) -> Option<(u32, Option<End>, i32)> {
 /// Takes `fd` up if it is an end of one of the session's pipes. Its description is a new one
 /// unless there is one of that end already.
 pub fn adopt(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) {
+    if crate::call::mq::adopt(entry, fd) {
+        return;
+    }
+    if let Some((slot, e)) = eventfd_of(k.arena, fd) {
+        let no_place = |cause| {
+            crate::demotion::demote_eventfd(k, fd, e, cause);
+        };
+        return take_up(entry, k, fd, (role::EVENTFD, slot), no_place);
+    }
+    if let Some(s) = socket_of(k.arena, fd) {
+        let object = SocketFile::object(s.slot, s.side);
+        return take_up(entry, k, fd, (role::SOCKET, object), |cause| {
+            crate::demotion::demote_pair(k, fd, &s, cause);
+        });
+    }
     let (Some((pipe_slot, end, flags)), Some(process)) = (pipe_of(k.arena, fd), entry.process())
     else {
         return;
@@ -149,17 +169,71 @@ pub fn adopt(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) {
     log_adoption(k, fd, slot);
 }
 
+/// Which of the session's eventfds `fd` is.
+pub fn eventfd_of(arena: &Arena, fd: i32) -> Option<(u32, &'static Eventfd)> {
+    if arena.header().eventfds_live.load(Relaxed) == 0 {
+        return None;
+    }
+    let (_, _, file_mode) = identity(fd)?;
+    if file_mode & libc::S_IFMT != 0 {
+        return None; // an anonymous inode has no type
+    }
+    eventfd::find(arena, procfs::eventfd_id(fd)?)
+}
+
+/// Which of the session's sockets `fd` is.
+pub fn socket_of(arena: &Arena, fd: i32) -> Option<SocketId> {
+    if arena.header().pairs_live.load(Relaxed) == 0 {
+        return None;
+    }
+    let (dev, ino, file_mode) = identity(fd)?;
+    if file_mode & libc::S_IFMT != libc::S_IFSOCK {
+        return None;
+    }
+    let (slot, side) = unix::find(arena, dev, ino)?;
+    let pair = unix::get(arena, slot)?;
+    Some(SocketId { slot, side, pair })
+}
+
+/// Gives `fd` a description of what it is found to be.
+fn take_up(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    fd: i32,
+    names: (u32, u32),
+    no_place: impl Fn(ringer_kernel::log::Cause),
+) {
+    let no_memory = ringer_kernel::log::Cause::NoMemory;
+    let Some(process) = entry.process() else {
+        return;
+    };
+    if !arm::arm(entry) {
+        return no_dispatch(entry);
+    }
+    let flags = sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as u32;
+    let keep = (libc::O_NONBLOCK | libc::O_ASYNC) as u32;
+    let Ok(file) = file::new_file_of(k.arena, k.me, k.host, names, flags & keep) else {
+        return no_place(no_memory);
+    };
+    match fd_table::install(k.arena, k.me, k.host, process, fd, file) {
+        Ok(0) => {}
+        Ok(old) => {
+            file::close_ref(k.arena, k.me, k.host, old);
+        }
+        Err(_) => {
+            file::close_ref(k.arena, k.me, k.host, file);
+            return no_place(no_memory);
+        }
+    }
+    log_adoption(k, fd, file);
+}
+
 fn log_adoption(k: &Ctx<'_, Shim>, fd: i32, slot: u32) {
-    if let (true, Some(e)) = (k.log.is_on(), fd_table::pipe_end(k.arena, slot)) {
+    if let (true, Some(f)) = (k.log.is_on(), FileRef::of(k.arena, slot)) {
         let mut log = k.log;
         log.fd = fd;
         log.layer = ringer_kernel::log::layer::OWN;
-        log.pipe(
-            e.pipe,
-            Kind::Adopt,
-            0,
-            (i64::from(e.end == End::Write), 0, 0),
-        );
+        f.log(&log, Kind::Adopt, (f.end_number() as i64, 0, 0));
     }
 }
 

@@ -9,7 +9,6 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
-use crate::blockers;
 use crate::call::{mask, truth};
 use crate::entry::Entry;
 use crate::gate::{self, sys};
@@ -17,6 +16,7 @@ use crate::pending;
 use crate::signal;
 use crate::tls::{tls, Tls};
 use crate::trap;
+use crate::{blocked, blockers};
 
 const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
 const PR_SYS_DISPATCH_ON: usize = 1;
@@ -83,10 +83,12 @@ pub fn arm(entry: &Entry) -> bool {
             let ok = arm_thread(entry.tls, 1);
             if ok {
                 for early in &EARLY {
-                    let selector = early.load(Acquire);
+                    // Taken out meanwhile: its thread can not hide now.
+                    let selector = early.swap(core::ptr::null_mut(), AcqRel);
                     if !selector.is_null() {
                         // SAFETY: the byte of a live thread, which takes it out before it ends.
                         unsafe { selector.write_volatile(1) };
+                        early.store(selector, Release);
                     }
                 }
             }
@@ -108,6 +110,7 @@ pub fn arm(entry: &Entry) -> bool {
 pub fn virtualise_mask(tls: &Tls, mask: u64) {
     blockers::set_masked(tls, tls.masked.get() | mask & FORCED);
     set_mask(mask & !FORCED);
+    blocked::forget(tls);
 }
 
 /// Switches dispatch on for the calling thread, with the selector at `selector`.
@@ -128,6 +131,38 @@ pub fn arm_thread(tls: &Tls, selector: u8) -> bool {
     tls.dispatched.set(1);
     tls.selector.set(selector);
     true
+}
+
+/// This thread is about to call a function of libc's that blocks all signals for a while, the forced ones
+/// really: until [`show`] nobody switches it on.
+pub fn hide(tls: &Tls) {
+    let byte = tls.selector.as_ptr();
+    let taken_out = || {
+        EARLY.iter().any(|early| {
+            let null = core::ptr::null_mut();
+            early.compare_exchange(byte, null, AcqRel, Relaxed).is_ok()
+        })
+    };
+    // Another thread may have just this entry in its hands.
+    while tls.dispatched.get() != 0 && !taken_out() && ARMED.load(Acquire) == 1 {
+        core::hint::spin_loop();
+    }
+}
+
+pub fn show(tls: &Tls) {
+    if tls.dispatched.get() == 0 {
+        return;
+    }
+    let byte = tls.selector.as_ptr();
+    for early in &EARLY {
+        let null = core::ptr::null_mut();
+        if early.compare_exchange(null, byte, AcqRel, Relaxed).is_ok() {
+            break;
+        }
+    }
+    if is_armed() {
+        tls.selector.set(1);
+    }
 }
 
 /// A thread starts in a process that is not armed: it can be switched on later from outside.
@@ -169,6 +204,8 @@ pub fn thread_ends() {
 /// After fork the kernel has switched dispatch off: on again, if the parent was armed.
 pub fn rearm_after_fork(tls: &Tls) {
     pending::forget(tls);
+    blocked::forget(tls);
+    crate::inbox::forget_in_child();
     blockers::after_fork(tls);
     if is_armed() {
         arm_thread(tls, 1);
@@ -189,6 +226,7 @@ pub fn unarmed<R>(f: impl FnOnce() -> R) -> R {
     if tls.selector.get() == 0 || truth::is_watched(tls) {
         return f();
     }
+    blocked::settle(tls);
     tls.selector.set(0);
     core::sync::atomic::compiler_fence(SeqCst);
     let result = f();

@@ -78,6 +78,29 @@ pub fn process(tls: &Tls) -> Option<&'static Process> {
     unsafe { local().process.load(Acquire).as_ref() }
 }
 
+/// The process has left, and its slot may be another's from now on: what it does until it is gone is
+/// the kernel's.
+pub fn forget_process(tls: &Tls) {
+    match tls.process_slot.get() {
+        0 => {
+            let local = local();
+            local.process.store(core::ptr::null_mut(), Release);
+            local.slot.store(0, Relaxed);
+            local.pid.store(0, Relaxed);
+        }
+        _ => tls.process_slot.set(0),
+    }
+}
+
+/// This process's number. `None`: not attached.
+#[inline(always)]
+pub fn pid() -> Option<u32> {
+    match local().pid.load(Relaxed) {
+        0 => None,
+        pid => Some(pid),
+    }
+}
+
 pub fn process_slot(tls: &Tls) -> u32 {
     match tls.process_slot.get() {
         0 => local().slot.load(Acquire),
@@ -89,9 +112,9 @@ pub fn has(bit: u32) -> bool {
     FLAGS.load(Relaxed) & bit != 0
 }
 
-/// Whether pipes are served from the arena.
-pub fn emulates_pipes() -> bool {
-    FLAGS.load(Relaxed) & (flag::OBSERVE | flag::EMULATE_PIPE) == flag::EMULATE_PIPE
+/// Whether a mechanism (a bit `flag::EMULATE_*`) is served from the arena.
+pub fn emulates(mechanism: u32) -> bool {
+    FLAGS.load(Relaxed) & (flag::OBSERVE | mechanism) == mechanism
 }
 
 pub fn is_attached() -> bool {
@@ -173,7 +196,7 @@ fn begin() {
                  such a process runs on the kernel",
             );
         }
-        if arena.header().pipes_live.load(Relaxed) > 0 {
+        if arena.header().anything_lives() {
             let entry = Entry::enter();
             rescue::descriptors();
             let _ = entry.leave();
@@ -184,8 +207,9 @@ fn begin() {
     settle(arena, slot, pid);
     let entry = Entry::enter();
     if by_exec {
+        crate::call::sysv::after_exec(&entry);
         adopt::from_table(&entry);
-    } else if arena.header().pipes_live.load(Relaxed) > 0 {
+    } else if arena.header().anything_lives() {
         adopt::from_descriptors(&entry);
     }
     if has(flag::LOG) {

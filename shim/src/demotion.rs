@@ -1,17 +1,107 @@
-//! Moving a pipe to the kernel, from the shim's side: both ends of the twin are needed.
+//! Moving an object to the kernel, from the shim's side: of a pipe both ends of the twin are needed.
 
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
-use ringer_kernel::file::{fd_table, PipeEnd};
+use ringer_kernel::eventfd::{self, Eventfd};
+use ringer_kernel::file::{fd_table, FileRef, PipeEnd, SocketId};
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::{self, mode, Ctx};
+use ringer_kernel::unix;
 
 use crate::entry::Entry;
 use crate::host::Shim;
+use crate::inbox;
+use crate::peer::{self, Sockets};
+use crate::tls::tls;
 use crate::twin::Ends;
 
+/// Demotes what `fd` names. `true`: the kernel serves it now.
+pub fn demote(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef, cause: Cause) -> bool {
+    match f {
+        _ if f.is_kernels() => true,
+        FileRef::Pipe(e) => demote_pipe(k, fd, e, cause),
+        FileRef::Eventfd(e) => demote_eventfd(k, fd, e.eventfd, cause),
+        FileRef::Signalfd(e) => {
+            inbox::leave_to_kernel(tls(), e.mask());
+            true
+        }
+        // The kernel's queues have names that the session's must not have.
+        FileRef::Mq(_) => false,
+        FileRef::Socket(s) => demote_pair(k, fd, &s.id(), cause),
+    }
+}
+
+/// So many milliseconds at most.
+const PATIENCE: u32 = 1000;
+
+/// Demotes the pair of which `fd` names one. `true`: the kernel serves it now, or nothing is left to
+/// be served.
+pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bool {
+    let mut patience = PATIENCE;
+    loop {
+        if let Some(twin) = Sockets::of(k, fd, s) {
+            let done = unix::demote::demote(k, s.pair, &twin, cause).is_ok();
+            return done || s.pair.mode.load(Acquire) == mode::KERNEL;
+        }
+        if peer::is_gone(k, fd, s) {
+            break;
+        }
+        // Whoever has the other side is just about to come, or to go.
+        if patience == 0 {
+            crate::session::complain(
+                "a pair of sockets could not be handed to the kernel: its other side is out of reach",
+            );
+            return false;
+        }
+        patience -= 1;
+        let moment = crate::gate::Timespec {
+            sec: 0,
+            nsec: 1_000_000,
+        };
+        crate::gate::sys!(libc::SYS_nanosleep, &raw const moment, 0);
+    }
+    let Some(p) = crate::attach::process(crate::tls::tls()) else {
+        return false;
+    };
+    // Nobody is left whom it could be shared with. That it can not be written to any more, and can be
+    // read without waiting, its twin tells whoever polls.
+    let told = cause == Cause::Polled
+        && s.pair.type_of().is_connected()
+        && (!s.pair.has_reset(k.arena, s.side) || peer::is_shared(k, s));
+    told || peer::replace(k, p, s)
+}
+
+/// Demotes the eventfd that `fd` names. `true`: the kernel serves it now.
+pub fn demote_eventfd(k: &Ctx<'_, Shim>, fd: i32, e: &Eventfd, cause: Cause) -> bool {
+    let done = eventfd::demote::demote(k, e, &Real { fd }, cause).is_ok();
+    done || e.mode.load(Acquire) == mode::KERNEL
+}
+
+/// The real eventfd.
+struct Real {
+    fd: i32,
+}
+
+impl eventfd::demote::RealCounter for Real {
+    fn has_count(&self) -> Option<bool> {
+        const POLLIN: i16 = 1;
+        let mut p = libc::pollfd {
+            fd: self.fd,
+            events: POLLIN,
+            revents: 0,
+        };
+        let n = crate::gate::sys!(libc::SYS_poll, &raw mut p, 1, 0);
+        (n >= 0).then_some(p.revents & POLLIN != 0)
+    }
+
+    /// Into an empty counter everything fits.
+    fn add(&self, n: u64) -> bool {
+        crate::call::eventfd::add(self.fd, n)
+    }
+}
+
 /// Demotes the pipe that `fd` is an end of. `true`: the kernel serves it now.
-pub fn demote(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, cause: Cause) -> bool {
+pub fn demote_pipe(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, cause: Cause) -> bool {
     if e.pipe.mode.load(Acquire) == mode::KERNEL {
         return true;
     }
@@ -26,16 +116,16 @@ pub fn demote(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, cause: Cause) -> bool {
 }
 
 /// Carries on with a demotion whose maker died.
-pub fn finish(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd) -> bool {
-    demote(k, fd, e, Cause::Unreadable)
+pub fn finish(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) -> bool {
+    demote(k, fd, f, Cause::Unreadable)
 }
 
-/// Demotes every pipe of this process that a program which ringer can not reach would inherit.
+/// Demotes everything of this process that a program which ringer can not reach would inherit.
 pub fn demote_inherited(entry: &Entry, cause: Cause) {
     each(entry, cause, true);
 }
 
-/// Demotes every pipe of this process.
+/// Demotes everything of this process.
 pub fn demote_all(entry: &Entry, cause: Cause) {
     each(entry, cause, false);
 }
@@ -54,20 +144,33 @@ pub fn leave_to_kernel(entry: &Entry) {
     APART.store(true, Release);
 }
 
+/// Demotes all pairs of sockets of this process: from now on nobody can borrow from it.
+pub fn demote_sockets(entry: &Entry, cause: Cause) {
+    let (Some(p), Some(k)) = (entry.process(), entry.ctx(-1)) else {
+        return;
+    };
+    fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
+        if let Some(f @ FileRef::Socket(_)) = FileRef::of(k.arena, slot) {
+            demote(&k, fd, &f, cause);
+        }
+    });
+}
+
 fn each(entry: &Entry, cause: Cause, inherited_only: bool) {
     let (Some(p), Some(k)) = (entry.process(), entry.ctx(-1)) else {
         return;
     };
     fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
-        let Some(e) = fd_table::pipe_end(k.arena, slot) else {
+        let Some(e) = FileRef::of(k.arena, slot) else {
             return;
         };
         let flags = crate::gate::sys!(libc::SYS_fcntl, fd, libc::F_GETFD);
         if inherited_only && (flags < 0 || flags as i32 & libc::FD_CLOEXEC != 0) {
             return;
         }
-        demote(&k, fd, &e, cause);
-        p.demoted.fetch_add(1, Relaxed);
+        if demote(&k, fd, &e, cause) {
+            p.demoted.fetch_add(1, Relaxed);
+        }
     });
 }
 

@@ -3,12 +3,15 @@
 use ringer_kernel::log::{Cause, Kind};
 
 use crate::attach;
-use crate::call::{self, descriptor, exec, io, mask, pipe, process, ready, transfer};
+use crate::call::{
+    self, descriptor, eventfd, exec, io, mask, message, mlock, mq, pipe, process, ready, socket,
+    sysv, sysv_proc, transfer,
+};
 use crate::entry::{Entry, Verdict};
 use crate::gate;
 use crate::gate::sys;
 use crate::signal;
-use crate::{adopt, demotion, user};
+use crate::{adopt, demotion, peer, user};
 
 /// The trapped thread's registers: a signal frame that only its handler sees.
 pub struct Frame {
@@ -137,7 +140,7 @@ pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
 
 /// Calls that need nothing but their arguments: by trap, or by syscall(2).
 pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
-    let [a, b, c, d, _, f] = args;
+    let [a, b, c, d, e, f] = args;
     let fd = a as i32;
     match nr {
         libc::SYS_read => io::read(entry, fd, b, c),
@@ -147,6 +150,14 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         // Offset -1 is "where the file is"; anything else is ESPIPE, which the twin says.
         libc::SYS_preadv2 if d as isize == -1 => io::readv(entry, fd, b, c, f as i32),
         libc::SYS_pwritev2 if d as isize == -1 => io::writev(entry, fd, b, c, f as i32),
+        libc::SYS_open => match sysv_proc::open(entry, a, b as i32) {
+            Some(ret) => Verdict::Done(ret),
+            None => Verdict::Pass,
+        },
+        libc::SYS_openat => match sysv_proc::open(entry, b, c as i32) {
+            Some(ret) => Verdict::Done(ret),
+            None => Verdict::Pass,
+        },
         libc::SYS_close => descriptor::close(entry, fd),
         libc::SYS_close_range => descriptor::close_range(entry, a as u32, b as u32, c as u32),
         libc::SYS_dup => descriptor::dup(entry, fd, || sys!(libc::SYS_dup, fd)),
@@ -156,6 +167,14 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_ioctl => descriptor::ioctl(entry, fd, b as u64, c),
         libc::SYS_pipe => pipe::pipe2(entry, a, 0),
         libc::SYS_pipe2 => pipe::pipe2(entry, a, b as i32),
+        libc::SYS_eventfd => eventfd::eventfd2(entry, a as u32, 0),
+        libc::SYS_eventfd2 => eventfd::eventfd2(entry, a as u32, b as i32),
+        libc::SYS_mq_open => mq::open(entry, a, b as i32, c as u32, d),
+        libc::SYS_mq_unlink => mq::unlink(entry, a),
+        libc::SYS_mq_timedsend => mq::timedsend(entry, fd, b, c, d, e),
+        libc::SYS_mq_timedreceive => mq::timedreceive(entry, fd, b, c, d, e),
+        libc::SYS_mq_notify => mq::notify(entry, fd, b, mq::By::Kernel),
+        libc::SYS_mq_getsetattr => mq::getsetattr(entry, fd, b, c),
         libc::SYS_poll | libc::SYS_ppoll => ready::poll(entry, a, b),
         libc::SYS_select | libc::SYS_pselect6 => ready::select(entry, fd, [b, c, d]),
         libc::SYS_epoll_ctl => ready::epoll_ctl(entry, c as i32),
@@ -164,16 +183,38 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_vmsplice => transfer::vmsplice(entry, fd),
         libc::SYS_sendfile => transfer::sendfile(entry, fd, b as i32),
         libc::SYS_execve | libc::SYS_execveat => exec::execve(entry, nr, args),
+        libc::SYS_kill
+        | libc::SYS_tkill
+        | libc::SYS_tgkill
+        | libc::SYS_rt_sigqueueinfo
+        | libc::SYS_rt_tgsigqueueinfo => {
+            call::kill::passes(entry, nr, args);
+            Verdict::Pass
+        }
         libc::SYS_exit_group => {
             process::exit(entry, fd);
             Verdict::Pass
         }
-        libc::SYS_sendmsg => {
-            transfer::demote_rights(entry, b);
+        libc::SYS_socketpair => socket::socketpair(entry, fd, b as i32, c as i32, d),
+        libc::SYS_sendto => message::sendto(entry, fd, (b, c), d as i32, (e, f as i32)),
+        libc::SYS_recvfrom => message::recvfrom(entry, fd, (b, c), d as i32, (e, f)),
+        libc::SYS_sendmsg => message::sendmsg(entry, fd, b, c as i32),
+        libc::SYS_recvmsg => message::recvmsg(entry, fd, b, c as i32),
+        libc::SYS_sendmmsg => message::sendmmsg(entry, fd, b, c, d as i32),
+        libc::SYS_recvmmsg => message::recvmmsg(entry, fd, (b, c), d as i32, e),
+        libc::SYS_shutdown => message::shutdown(entry, fd, b as i32),
+        libc::SYS_setsockopt => message::setsockopt(entry, fd, (b as i32, c as i32), d, e),
+        libc::SYS_getsockopt => message::getsockopt(entry, fd, (b as i32, c as i32), d, e),
+        libc::SYS_bind | libc::SYS_connect => message::address(entry, fd),
+        libc::SYS_prctl if a as i32 == libc::PR_SET_DUMPABLE && b != 1 => {
+            demotion::demote_sockets(entry, Cause::NotDumpable);
             Verdict::Pass
         }
-        libc::SYS_sendmmsg => {
-            (0..c.min(1024)).for_each(|i| transfer::demote_rights(entry, b + i * 64));
+        // What the filter lets through nobody knows.
+        libc::SYS_seccomp => before_seccomp(entry),
+        libc::SYS_prctl if a as i32 == libc::PR_SET_SECCOMP => before_seccomp(entry),
+        libc::SYS_io_submit => {
+            transfer::io_submit(entry, b, c);
             Verdict::Pass
         }
         libc::SYS_io_uring_setup => {
@@ -188,7 +229,12 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             demotion::leave_to_kernel(entry);
             Verdict::Pass
         }
+        libc::SYS_prlimit64 | libc::SYS_setrlimit => {
+            call::kill::forget_identity();
+            Verdict::Pass
+        }
         libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid | libc::SYS_setfsuid => {
+            call::kill::change_user(entry.tls);
             // Afterwards the twins, which are the old user's, can not be opened any more.
             let root = sys!(libc::SYS_geteuid) == 0;
             if root
@@ -198,10 +244,27 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             {
                 demotion::demote_all(entry, Cause::PrivilegesDropped);
             }
+            sysv::credentials_change();
             Verdict::Pass
         }
-        _ => Verdict::Pass,
+        // Another group makes it not dumpable, too.
+        libc::SYS_setgid | libc::SYS_setregid | libc::SYS_setresgid | libc::SYS_setfsgid => {
+            demotion::demote_sockets(entry, Cause::NotDumpable);
+            sysv::credentials_change();
+            Verdict::Pass
+        }
+        libc::SYS_setgroups => {
+            sysv::credentials_change();
+            Verdict::Pass
+        }
+        libc::SYS_mlockall => mlock::mlockall(a).map_or(Verdict::Pass, Verdict::Done),
+        _ => sysv::call(entry, nr, args),
     }
+}
+fn before_seccomp(entry: &Entry) -> Verdict {
+    demotion::demote_sockets(entry, Cause::Seccomp);
+    peer::give_up();
+    Verdict::Pass
 }
 
 /// After a trapped call that the kernel served: what it opened may be an end of a pipe of ours,
@@ -215,6 +278,13 @@ pub fn after(frame: &Frame, nr: i64, ret: isize) {
         libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret),
         libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret),
         libc::SYS_signalfd | libc::SYS_signalfd4 => call::truth::signalfd(b, ret),
+        libc::SYS_recvmsg => call::signalfd::received(b, ret),
+        libc::SYS_setuid
+        | libc::SYS_setreuid
+        | libc::SYS_setresuid
+        | libc::SYS_setgid
+        | libc::SYS_setregid
+        | libc::SYS_setresgid => sysv::credentials_change(),
         _ => {}
     }
 }

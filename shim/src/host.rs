@@ -4,6 +4,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
+use ringer_kernel::abi::Errno;
 use ringer_kernel::host::Host;
 use ringer_kernel::sync::futex::{Futex, Signals, Slept};
 use ringer_kernel::sync::wait_queue::Processors;
@@ -82,6 +83,83 @@ impl Host for Shim {
 
     fn tsc(&self) -> u64 {
         tsc()
+    }
+
+    fn restarts(&self) -> bool {
+        crate::tls::tls().restart.get() != 0
+    }
+
+    /// time(2) of the vDSO: no system call.
+    fn wall_secs(&self) -> u64 {
+        // SAFETY: a null pointer asks for the result only.
+        unsafe { libc::time(core::ptr::null_mut()) as u64 }
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        crate::attach::now_ns()
+    }
+
+    fn make_file(&self, path: &[u8], len: u64) -> Result<(), Errno> {
+        let errno = |ret: isize| Errno::from_ret(ret).unwrap_or(Errno::ENOMEM);
+        // SAFETY: all zero is a valid statfs.
+        let mut room: libc::statfs = unsafe { core::mem::zeroed() };
+        let asked = sys!(libc::SYS_statfs, c"/dev/shm".as_ptr(), &raw mut room);
+        if asked == 0 && room.f_blocks != 0 && len / room.f_bsize as u64 > room.f_bavail {
+            return Err(Errno::ENOMEM); // a page that can not be had later would be SIGBUS
+        }
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
+        let fd = sys!(
+            libc::SYS_openat,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags | libc::O_NOFOLLOW,
+            0o600
+        );
+        if fd < 0 {
+            return Err(errno(fd));
+        }
+        let sized = sys!(libc::SYS_ftruncate, fd, len);
+        sys!(libc::SYS_close, fd);
+        if sized < 0 {
+            self.remove_file(path);
+            return Err(errno(sized));
+        }
+        Ok(())
+    }
+
+    fn share_file(&self, path: &[u8], uid: u32, gid: u32, mode: u32) {
+        sys!(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_ptr(), mode);
+        sys!(
+            libc::SYS_fchownat,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            uid,
+            gid,
+            0
+        );
+    }
+
+    fn file_bytes(&self, path: &[u8]) -> u64 {
+        // SAFETY: all zero is a valid stat.
+        let mut st: libc::stat = unsafe { core::mem::zeroed() };
+        let at = libc::AT_FDCWD;
+        let ret = sys!(libc::SYS_newfstatat, at, path.as_ptr(), &raw mut st, 0);
+        if ret == 0 {
+            st.st_blocks as u64 * 512
+        } else {
+            0
+        }
+    }
+
+    fn remove_file(&self, path: &[u8]) {
+        sys!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0);
+    }
+
+    fn queue_is_gone(&self, id: u32) {
+        crate::call::mq::forget_twin(id);
+    }
+    fn now_ns(&self) -> u64 {
+        crate::attach::now_ns()
     }
 }
 

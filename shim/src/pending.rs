@@ -259,6 +259,25 @@ pub fn forget(tls: &Tls) {
 const PASSED_ON: u32 = 0x7269_6e67;
 const PASSED_ON_USER: u32 = PASSED_ON + 1;
 
+/// si_code.
+///
+/// # Safety
+///
+/// `info` is a live siginfo's.
+pub unsafe fn code_at(info: *const Siginfo) -> i32 {
+    // SAFETY: the caller's.
+    code_of(unsafe { &*info })
+}
+
+/// The same siginfo, as the wrappers of libc tell it.
+pub fn as_if_by_kill(mut info: Siginfo) -> Siginfo {
+    if code_of(&info) == libc::SI_TKILL {
+        let [_, word, ..] = &mut info;
+        *word = *word & !0xffff_ffff | libc::SI_USER as u64;
+    }
+    info
+}
+
 fn code_of(info: &Siginfo) -> i32 {
     let [_, word, ..] = info;
     *word as i32

@@ -71,8 +71,40 @@ pub fn slurp(path: &Path, into: &mut [u8]) -> isize {
     n
 }
 
-/// State letter and start time of a thread. See proc(5), /proc/pid/stat, fields 3 and 22.
-fn stat(pid: u32, tid: u32) -> Result<(u8, u64), isize> {
+/// What is of use in /proc/PID/task/TID/stat. See proc(5).
+struct Stat {
+    /// Field 3.
+    state: u8,
+    /// Field 20.
+    threads: u64,
+    /// Field 22.
+    start: u64,
+}
+
+/// Calls `f` with every name in an open directory, its NUL included.
+pub fn each_entry(dir: isize, mut f: impl FnMut(&[u8])) {
+    let mut buf = [0u8; 2048];
+    loop {
+        let n = sys!(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len());
+        let Some(mut entries) = usize::try_from(n).ok().and_then(|n| buf.get(..n)) else {
+            return;
+        };
+        if entries.is_empty() {
+            return;
+        }
+        // struct linux_dirent64: 8 ino, 8 off, 2 reclen, 1 type, name
+        while let (Some(&[lo, hi]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
+            let end = name.iter().position(|&b| b == 0).map_or(0, |i| i + 1);
+            if let Some(name) = name.get(..end).filter(|n| !n.is_empty()) {
+                f(name);
+            }
+            let len = usize::from(u16::from_ne_bytes([lo, hi])).max(19);
+            entries = entries.get(len..).unwrap_or(&[]);
+        }
+    }
+}
+
+fn stat(pid: u32, tid: u32) -> Result<Stat, isize> {
     let path = Path::new()
         .text("/proc/")
         .number(pid)
@@ -96,8 +128,42 @@ fn stat(pid: u32, tid: u32) -> Result<(u8, u64), isize> {
         .and_then(|f| f.first())
         .copied()
         .unwrap_or(b'X');
-    let start = fields.nth(18).map_or(0, number);
-    Ok((state, start))
+    let threads = fields.nth(16).map_or(0, number);
+    let start = fields.nth(1).map_or(0, number);
+    Ok(Stat {
+        state,
+        threads,
+        start,
+    })
+}
+
+/// The number of an eventfd, by which two descriptors of it are known. `None`: `fd` is none, or
+/// /proc does not say. See proc(5), /proc/pid/fdinfo.
+pub fn eventfd_id(fd: i32) -> Option<u32> {
+    let mut buf = [0u8; 512];
+    Some(number(field(fdinfo(fd, &mut buf)?, b"eventfd-id:")?) as u32)
+}
+
+/// The mask of a signalfd. `None`: it is none. See proc(5), /proc/pid/fdinfo.
+pub fn signalfd_mask(fd: i32) -> Option<u64> {
+    let mut buf = [0u8; 512];
+    let digits = field(fdinfo(fd, &mut buf)?, b"sigmask:")?;
+    let hex = digits.iter().map_while(|b| (*b as char).to_digit(16));
+    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+}
+
+fn fdinfo(fd: i32, buf: &mut [u8; 512]) -> Option<&[u8]> {
+    let path = Path::new().text("/proc/self/fdinfo/").number(fd as u32);
+    let n = slurp(&path, buf);
+    buf.get(..usize::try_from(n).ok()?)
+}
+
+/// What follows a line's name, without the blanks.
+fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let line = text.split(|&b| b == b'\n').find(|l| l.starts_with(name))?;
+    let value = line.get(name.len()..)?;
+    let blanks = value.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    value.get(blanks..)
 }
 
 fn number(digits: &[u8]) -> u64 {
@@ -111,7 +177,13 @@ fn number(digits: &[u8]) -> u64 {
 
 /// When the thread started, clock ticks after boot; 0 if that can not be known.
 pub fn start_time(pid: u32, tid: u32) -> u64 {
-    stat(pid, tid).map_or(0, |s| s.1)
+    stat(pid, tid).map_or(0, |s| s.start)
+}
+
+/// How many threads this process has; 0 if that can not be known.
+pub fn threads() -> u64 {
+    let pid = crate::host::getpid();
+    stat(pid, pid).map_or(0, |s| s.threads)
 }
 
 /// Whether thread `tid` of `pid`, started at `start` (0: unknown), is dead: gone, a zombie, or its
@@ -121,8 +193,9 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
         return true;
     }
     match stat(pid, tid) {
-        Ok((state, since)) => {
-            matches!(state, b'Z' | b'X' | b'x') || (start != 0 && since != 0 && since != start)
+        Ok(now) => {
+            let another = start != 0 && now.start != 0 && now.start != start;
+            matches!(now.state, b'Z' | b'X' | b'x') || another
         }
         Err(_) => sys!(libc::SYS_tgkill, pid, tid, 0) == -(libc::ESRCH as isize),
     }

@@ -4,9 +4,9 @@
 
 use core::sync::atomic::Ordering::*;
 
-use ringer_kernel::file::fd_table;
+use ringer_kernel::file::{fd_table, FileRef};
 use ringer_kernel::log::{Cause, Log};
-use ringer_kernel::pipe::{mode, Ctx};
+use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::{self, Process};
 
 use crate::gate::{sys, Timespec};
@@ -16,26 +16,24 @@ use crate::{adopt, attach, demotion};
 /// Of several who are in need each waits for the others: so many milliseconds at most.
 const PATIENCE: u32 = 2000;
 
-/// Hands all pipes of the process to the kernel.
+/// Hands all objects of the process to the kernel.
 pub fn pipes_of(p: &Process) {
     let Some(arena) = attach::arena() else { return };
     let mut any = false;
     fd_table::for_each(arena, p, 0, fd_table::MAX_FDS, |_, slot| {
-        any |= fd_table::pipe_end(arena, slot)
-            .is_some_and(|e| e.pipe.mode.load(Acquire) != mode::KERNEL);
+        any |= FileRef::of(arena, slot).is_some_and(|f| !f.is_kernels());
     });
     if !any {
         return;
     }
     with_spare(|k| {
         fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
-            let Some(e) = fd_table::pipe_end(k.arena, slot) else {
+            let Some(f) = FileRef::of(k.arena, slot) else {
                 return;
             };
             // After exec the table may name descriptors that are closed.
-            let still = adopt::identity(fd).is_some_and(|(dev, ino, _)| e.pipe.is_twin(dev, ino));
-            if still && e.pipe.mode.load(Acquire) != mode::KERNEL {
-                demotion::demote(k, fd, &e, Cause::NoMemory);
+            if !f.is_kernels() && adopt::is_still(&f, fd) {
+                demotion::demote(k, fd, &f, Cause::NoMemory);
                 p.demoted.fetch_add(1, Relaxed);
             }
         });
@@ -48,6 +46,10 @@ pub fn descriptors() {
         adopt::each_descriptor(|fd| {
             if let Some((pipe_slot, _, _)) = adopt::pipe_of(k.arena, fd) {
                 demotion::demote_slot(k, fd, pipe_slot, Cause::NoMemory);
+            } else if let Some((_, e)) = adopt::eventfd_of(k.arena, fd) {
+                demotion::demote_eventfd(k, fd, e, Cause::NoMemory);
+            } else if let Some(s) = adopt::socket_of(k.arena, fd) {
+                demotion::demote_pair(k, fd, &s, Cause::NoMemory);
             }
         });
     });

@@ -125,7 +125,7 @@ fn create() -> Option<Arena> {
     arena.header().initialise(
         ARENA_BYTES as u64,
         BUILD,
-        flag::EMULATE_PIPE,
+        flag::EMULATE_ALL,
         pid,
         now_ns(),
         host::tsc(),
@@ -196,11 +196,47 @@ pub fn remove_if_last(arena: &Arena, mine: u32) {
     if others {
         return;
     }
+    ringer_kernel::sysv::shm::remove_files(arena, &host::Shim);
     let mut name = [0u8; 512];
     if let Some(path) = env::session_path() {
         if let Some(to) = name.get_mut(..path.len()).filter(|_| path.len() < 512) {
             to.copy_from_slice(path);
             sys!(libc::SYS_unlinkat, libc::AT_FDCWD, name.as_ptr(), 0);
+            remove_belongings(path);
         }
     }
+}
+
+/// Removes what the session in the arena file `path` has beside it: TAG+..., of-TAG+... and
+/// sem.of-TAG+..., where TAG is the file's name.
+fn remove_belongings(path: &[u8]) {
+    let slash = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    let mut directory = [0u8; 512];
+    for (to, from) in directory.iter_mut().take(511).zip(path.iter().take(slash)) {
+        *to = *from;
+    }
+    let tag = path.get(slash + 1..).unwrap_or(&[]);
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let dir = sys!(
+        libc::SYS_openat,
+        libc::AT_FDCWD,
+        directory.as_ptr(),
+        flags,
+        0
+    );
+    if dir < 0 || tag.is_empty() {
+        return;
+    }
+    crate::procfs::each_entry(dir, |name| {
+        let text = name.strip_suffix(&[0]).unwrap_or(name);
+        let text = text.strip_prefix(b"sem.").unwrap_or(text);
+        let text = text.strip_prefix(b"of-").unwrap_or(text);
+        let ours = text
+            .strip_prefix(tag)
+            .is_some_and(|rest| rest.starts_with(b"+"));
+        if ours {
+            sys!(libc::SYS_unlinkat, dir, name.as_ptr(), 0);
+        }
+    });
+    sys!(libc::SYS_close, dir);
 }

@@ -19,6 +19,7 @@ use crate::gate::{self, sys};
 use crate::host;
 use crate::pending::{self, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
+use crate::{blocked, inbox, siglog};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -36,6 +37,8 @@ pub const SA_RESTART: u64 = 0x1000_0000;
 pub const SA_NODEFER: u64 = 0x4000_0000;
 pub const SA_RESETHAND: u64 = 0x8000_0000;
 pub const SA_SIGINFO: u64 = 4;
+/// SIGKILL and SIGSTOP: never in a mask. [sigprocmask(2)]
+pub const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
 pub const SIG_DFL: usize = 0;
 pub const SIG_IGN: usize = 1;
 const NSIG: usize = 65;
@@ -50,17 +53,21 @@ struct Action {
     mask: AtomicU64,
 }
 
-static ACTIONS: [Action; NSIG] = [const {
-    Action {
-        version: AtomicU64::new(0),
-        handler: AtomicUsize::new(0),
-        flags: AtomicU64::new(0),
-        restorer: AtomicUsize::new(0),
-        mask: AtomicU64::new(0),
-    }
-}; NSIG];
+static ACTIONS: [Action; NSIG] = [const { Action::none() }; NSIG];
+/// The last one that was a handler.
+static LAST: [Action; NSIG] = [const { Action::none() }; NSIG];
 
 impl Action {
+    const fn none() -> Action {
+        Action {
+            version: AtomicU64::new(0),
+            handler: AtomicUsize::new(0),
+            flags: AtomicU64::new(0),
+            restorer: AtomicUsize::new(0),
+            mask: AtomicU64::new(0),
+        }
+    }
+
     fn load(&self) -> KSigaction {
         loop {
             let version = self.version.load(Acquire);
@@ -142,8 +149,41 @@ pub fn wrap_all() {
 }
 
 pub fn set_action(sig: usize, a: &KSigaction) {
+    if let Some(last) = LAST.get(sig).filter(|_| a.handler > SIG_IGN) {
+        last.store(a);
+    }
     if let Some(slot) = ACTIONS.get(sig) {
         slot.store(a);
+    }
+    blocked::set_caught(sig, a.handler > SIG_IGN);
+}
+
+/// SA_RESETHAND: the kernel has reset the action with the signal that is sent once more.
+pub fn reinstall(sig: usize) {
+    let a = action(sig);
+    if a.flags & SA_RESETHAND != 0 && a.handler > SIG_IGN {
+        kernel_sigaction(sig, Some(&behind_trampoline(&a)), None);
+    }
+}
+
+/// What the kernel keeps of an action. (Linux v6.18 kernel/signal.c do_sigaction; UAPI_SA_FLAGS)
+fn as_kept(a: &KSigaction) -> KSigaction {
+    const SA_NOCLDSTOP: u64 = 1;
+    const SA_NOCLDWAIT: u64 = 2;
+    const SA_EXPOSE_TAGBITS: u64 = 0x800;
+    const KNOWN: u64 = SA_NOCLDSTOP
+        | SA_NOCLDWAIT
+        | SA_SIGINFO
+        | SA_EXPOSE_TAGBITS
+        | SA_RESTORER
+        | SA_ONSTACK
+        | SA_RESTART
+        | SA_NODEFER
+        | SA_RESETHAND;
+    KSigaction {
+        flags: a.flags & KNOWN,
+        mask: a.mask & !UNBLOCKABLE,
+        ..*a
     }
 }
 
@@ -161,6 +201,12 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
         return 0;
     }
     let before = action(sig);
+    let new = new.map(as_kept);
+    let new = new.as_ref();
+    if new.is_some_and(|a| a.handler <= SIG_IGN) {
+        // Without a handler nobody would send it back.
+        blocked::settle(tls());
+    }
     let ret = match new {
         None => kernel_sigaction(sig, None, Some(old)),
         Some(new) => {
@@ -170,6 +216,12 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
             }
             let ret = kernel_sigaction(sig, Some(&behind_trampoline(new)), Some(old));
             set_action(sig, if ret == 0 { new } else { &before });
+            if ret == 0 {
+                siglog::action(sig, new.handler, new.flags);
+                if inbox::is_ignored(sig as i32) {
+                    inbox::discard(tls(), sig as i32);
+                }
+            }
             ret
         }
     };
@@ -185,6 +237,9 @@ type Handler = extern "C" fn(i32, *mut Siginfo, *mut libc::ucontext_t);
 /// The real handler of every signal that the program handles.
 extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let tls = tls();
+    if blocked::bounce(tls, sig, info, uc) {
+        return;
+    }
     if tls.depth.get() > 0 {
         note(tls, sig, info, uc);
         return;
@@ -195,26 +250,38 @@ extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t
 /// Calls the program's handler, with dispatch on whatever it interrupted, and with its own view of
 /// the forced signals, in its mask and in the frame's.
 pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
-    let a = action(sig as usize);
+    let mut a = action(sig as usize);
     if a.handler == SIG_DFL || a.handler == SIG_IGN {
-        return; // changed since the kernel chose us
+        // Changed since the kernel pushed this frame, by a handler on top of it, say.
+        a = LAST.get(sig as usize).map_or(a, Action::load);
+        if a.handler == SIG_DFL || a.handler == SIG_IGN {
+            return;
+        }
     }
     if a.flags & SA_RESETHAND != 0 {
-        set_action(
-            sig as usize,
-            &KSigaction {
-                handler: SIG_DFL,
-                ..a
-            },
-        );
+        let reset = KSigaction {
+            handler: SIG_DFL,
+            ..a
+        };
+        set_action(sig as usize, &reset);
     }
     let truth = truth::suspend(tls);
     // SAFETY: the kernel's frame.
     let mask = unsafe { uc_mask(uc) };
     // SAFETY: as above.
     let real = unsafe { *mask };
+    inbox::flush(tls);
+    let before = Before::of(tls);
     // SAFETY: as above.
-    unsafe { *mask = real & !FORCED | truth.after(tls) };
+    let below = unsafe { stacked_on(uc) };
+    let forced = match below {
+        Some(below) => tls.masked.get() | action(below).mask & FORCED,
+        None => truth.after(tls),
+    };
+    let shown = real & !FORCED | before.named | forced;
+    // SAFETY: as above.
+    unsafe { *mask = shown };
+    blocked::forget(tls); // the kernel has blocked more for the handler
     let mut blocked = tls.masked.get() | a.mask & FORCED;
     if is_forced(sig as usize) && a.flags & SA_NODEFER == 0 {
         blocked |= pending::bit(sig);
@@ -229,17 +296,86 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     // SAFETY: the program gave this address to sigaction(2) as a handler of this shape (one that
     // takes only the number ignores the rest).
     let handler = unsafe { core::mem::transmute::<usize, Handler>(a.handler) };
+    // SAFETY: the kernel's siginfo, live as the frame is.
+    let record = siglog::handler(tls, sig, unsafe { &*info }, a.handler, 0);
     handler(sig, info, uc);
     tls.selector.set(selector);
     // SAFETY: as above.
     let then = unsafe { *mask };
+    siglog::returned(tls, sig, record, then);
+    let real = before.again(tls, shown, then) | real & FORCED;
     // SAFETY: as above.
-    unsafe { *mask = then & !FORCED | real & FORCED };
+    unsafe { *mask = real };
     if then & FORCED != tls.masked.get() {
         blockers::set_masked(tls, then & FORCED);
     }
-    truth.resume(tls);
+    truth.resume(tls, below.is_some());
     pending::send_at_return(tls);
+    inbox::send_at_return(tls, then);
+}
+
+/// The signal on whose frame this one was pushed before its handler has begun: the kernel pushes a
+/// frame for each that is due, and the last runs first.
+///
+/// # Safety
+///
+/// As [`uc_mask`].
+unsafe fn stacked_on(uc: *mut libc::ucontext_t) -> Option<usize> {
+    // SAFETY: the caller's.
+    let rip = unsafe { rip_of(uc) };
+    // SAFETY: as above; the register is this thread's.
+    let at = unsafe { *rip } as usize;
+    if at != trampoline as *const () as usize {
+        return None;
+    }
+    // Its first argument is in place already.
+    // SAFETY: as above.
+    let rdi = unsafe { register_of(uc, libc::REG_RDI) };
+    // SAFETY: as above.
+    Some(unsafe { *rdi } as usize)
+}
+
+/// What a thread knew of its mask where a frame of the kernel's came, to be put back when the frame
+/// is left. Nothing is worked out anew then: a frame may come while another one is being left.
+struct Before {
+    named: u64,
+    real: u64,
+    real_known: u32,
+    published: u64,
+}
+
+impl Before {
+    fn of(tls: &Tls) -> Before {
+        Before {
+            named: tls.named.load(Relaxed),
+            real: tls.real.load(Relaxed),
+            real_known: tls.real_known.get(),
+            published: inbox::published(tls),
+        }
+    }
+
+    /// The frame is left; the program was `shown` one mask and wants `then`. What the kernel's is
+    /// to be.
+    fn again(self, tls: &Tls, shown: u64, then: u64) -> u64 {
+        let named = self.named & then;
+        tls.named.store(named, Relaxed);
+        let real = then & !FORCED & !named;
+        if then == shown {
+            tls.real.store(self.real, Relaxed);
+            tls.real_known.set(self.real_known);
+            inbox::restore(tls, self.published);
+        } else {
+            return_to(tls, then);
+        }
+        real
+    }
+}
+
+/// A frame of the kernel's is left with a mask that the program has set itself.
+pub fn return_to(tls: &Tls, then: u64) {
+    tls.edits.set(tls.edits.get().wrapping_add(1));
+    blocked::forget(tls); // it is in force only when the frame is left
+    inbox::publish_only(tls, then);
 }
 
 /// Keeps the signal for the way out, and everything else away until then: it is sent to this
@@ -346,22 +482,4 @@ pub fn deliver_at(tls: &Tls, uc: *mut libc::ucontext_t) -> bool {
         pending::send_at_return(tls);
     }
     restart
-}
-
-/// SIGPIPE for this thread, as the kernel sends it. (fs/pipe.c: `send_sig(SIGPIPE, current, 0)`)
-pub fn send_sigpipe() {
-    let (pid, tid) = (host::getpid(), host::gettid());
-    let mut info: Siginfo = [0; 16];
-    let uid = sys!(libc::SYS_getuid) as u32;
-    // si_signo, si_errno | si_code (SI_USER), padding | si_pid, si_uid
-    let [a, _, c, ..] = &mut info;
-    *a = libc::SIGPIPE as u64;
-    *c = u64::from(pid) | u64::from(uid) << 32;
-    sys!(
-        libc::SYS_rt_tgsigqueueinfo,
-        pid,
-        tid,
-        libc::SIGPIPE,
-        &raw const info
-    );
 }

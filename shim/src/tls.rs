@@ -5,13 +5,14 @@ use core::arch::{asm, global_asm};
 use core::cell::Cell;
 use core::cell::UnsafeCell;
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use ringer_kernel::file::OpenFile;
+use ringer_kernel::file::{Head, OpenFile};
 use ringer_kernel::log::ring::Writer;
-use ringer_kernel::pipe::Pipe;
 use ringer_kernel::sync::lock_word::OwnerId;
 use ringer_kernel::task::{Process, Task};
+
+use crate::call::mask::Stack;
 
 global_asm!(
     r#"
@@ -40,14 +41,15 @@ pub const SEEN: usize = 16;
 pub struct Seen {
     pub fd: Cell<i32>,
     pub file_slot: Cell<u32>,
-    pub pipe_slot: Cell<u32>,
-    /// 0 read, 1 write.
-    pub end: Cell<u32>,
+    pub object_slot: Cell<u32>,
+    /// See `file::role`.
+    pub role: Cell<u32>,
     pub process: Cell<*const Process>,
     /// Null: an empty cache entry.
     pub entry: Cell<*const AtomicU32>,
     pub file: Cell<*const OpenFile>,
-    pub pipe: Cell<*const Pipe>,
+    /// The pipe, the eventfd ...: as `role` says.
+    pub object: Cell<*const Head>,
 }
 
 /// One thread's own. Every field is valid when zero. Signal handlers see and change it, so it is
@@ -97,6 +99,29 @@ pub struct Tls {
     /// What the program believes of them when that call is over, and which of them it waits for.
     pub truth_masked: Cell<u64>,
     pub truth_waiting: Cell<u64>,
+    /// Blocked by name only, and the kernel's mask as far as it is known: see blocked.rs.
+    pub named: AtomicU64,
+    pub real: AtomicU64,
+    pub real_known: Cell<u32>,
+    /// Whether `altstack` is this thread's. (Of a thread that is not armed it is not known.)
+    pub altstack_known: Cell<u32>,
+    /// sigaltstack(2).
+    pub altstack: Cell<Stack>,
+    /// Whether spinning for a signal pays: see call/sigwait.rs.
+    pub spin_misses: Cell<u32>,
+    pub spin_skip: Cell<u32>,
+    /// Real-time signals by the kernel that were looked for: see call/sigwait.rs.
+    pub sent_seen: Cell<u32>,
+    /// A signal that was taken out of the inbox and whose handler is about to be called; 0: none.
+    pub in_hand: Cell<i32>,
+    pub in_hand_private: Cell<u32>,
+    /// How often a handler has edited the mask in its frame.
+    pub edits: Cell<u32>,
+    _pad_2: Cell<u32>,
+    _end: Cell<u32>,
+    pub in_hand_info: Cell<Siginfo>,
+    /// Effective user and group, and when they were asked for: see call/sysv.rs.
+    pub credentials: Cell<(u32, u32, u32)>,
 }
 
 const _: () = assert!(core::mem::size_of::<Tls>() <= 2048);

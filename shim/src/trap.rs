@@ -3,7 +3,8 @@
 use ringer_kernel::log::layer;
 use ringer_kernel::task::Task;
 
-use crate::call::truth;
+use crate::blocked;
+use crate::call::{mask, truth};
 use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
@@ -119,12 +120,19 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
                 return;
             }
             // Outside: it may block, and signals are to be handled meanwhile.
+            mask::settle_in(tls, frame);
             let nr = frame.nr();
             let mut args = frame.args();
             if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
                 *fd = hidden as usize; // only a read or write that waited has one
             }
+            let edits = tls.edits.get();
             let ret = truth::call(tls, nr, args);
+            if tls.edits.get() != edits {
+                // A handler that the call let in has set the mask from here on.
+                blocked::forget(tls);
+                frame.set_mask(blocked::real(tls));
+            }
             frame.set_ret(ret);
             if hidden.is_some() {
                 crate::linger::done_by_kernel();

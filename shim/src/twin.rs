@@ -2,16 +2,19 @@
 
 use core::sync::atomic::Ordering::Acquire;
 
-use ringer_kernel::file::{fd_table, End, PipeEnd};
+use ringer_kernel::file::{fd_table, End, PipeEnd, SocketFile};
 use ringer_kernel::host::Twin;
 use ringer_kernel::pipe::demote::Flush;
 use ringer_kernel::pipe::watch::Tokens;
+use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::{Process, Task};
 
 use crate::attach;
 use crate::borrow::Borrowing;
 use crate::gate::sys;
+use crate::host::Shim;
 use crate::linger;
+use crate::peer;
 use crate::procfs::Path;
 use crate::user::Iovec;
 
@@ -80,6 +83,57 @@ impl Twin for TwinEnd {
     fn let_go(&self) {
         if let Some(task) = this_task() {
             linger::let_go(task);
+        }
+    }
+}
+
+/// One of a pair of sockets, by a descriptor of this process.
+#[derive(Clone, Copy)]
+pub struct SocketTwin<'a> {
+    pub k: &'a Ctx<'a, Shim>,
+    pub fd: i32,
+    pub process: &'static Process,
+    pub socket: SocketFile,
+}
+
+impl SocketTwin<'_> {
+    fn end(&self) -> TwinEnd {
+        TwinEnd {
+            fd: self.fd,
+            file_slot: self.socket.file_slot(),
+            process: self.process,
+        }
+    }
+}
+
+impl Twin for SocketTwin<'_> {
+    fn peer_gone(&self) -> bool {
+        if self.is_open() {
+            return peer::is_gone(self.k, self.fd, &self.socket.id());
+        }
+        // Closed by another thread during the call.
+        if let Some(fd) = linger::stand_in() {
+            return peer::is_gone(self.k, fd, &self.socket.id());
+        }
+        let other = self.socket.pair.socket(self.socket.side().other());
+        other.files.load(Acquire) == 0
+    }
+
+    fn is_open(&self) -> bool {
+        self.end().is_open()
+    }
+
+    fn hold(&self) -> bool {
+        self.end().hold()
+    }
+
+    fn let_go(&self) {
+        self.end().let_go();
+    }
+
+    fn disconnect(&self) {
+        if self.is_open() {
+            peer::disconnect(self.fd);
         }
     }
 }

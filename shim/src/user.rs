@@ -157,6 +157,24 @@ impl Vectored {
         true
     }
 
+    /// Piece by piece, until one is short, as for a file that knows no vectors.
+    /// (fs/read_write.c do_loop_readv_writev)
+    pub fn in_turn(&mut self, mut f: impl FnMut(usize, usize) -> isize) -> isize {
+        let mut done = 0;
+        while let Some((base, n)) = self.piece() {
+            let got = f(base, n);
+            if got < 0 {
+                return if done == 0 { got } else { done };
+            }
+            done += got;
+            self.offset += got as usize;
+            if (got as usize) < n {
+                break;
+            }
+        }
+        done
+    }
+
     /// Writes what is left with real calls, until one is short. Bytes written.
     pub fn write_rest(&mut self, fd: i32) -> isize {
         let mut done = 0;
@@ -175,6 +193,16 @@ impl Vectored {
             }
         }
         done
+    }
+}
+
+impl Vectored {
+    /// Reads what is still wanted with a real call. Bytes read.
+    pub fn read_rest(&mut self, fd: i32) -> isize {
+        match self.piece() {
+            Some((base, n)) => gate::sys!(libc::SYS_read, fd, base, n.min(self.total - self.at)),
+            None => 0,
+        }
     }
 }
 
@@ -216,6 +244,13 @@ impl UserWrite for Vectored {
 pub fn put<T: Copy>(to: usize, value: &T) -> bool {
     let len = core::mem::size_of::<T>();
     access_ok(to, len) && gate::copy(to as *mut u8, core::ptr::from_ref(value).cast(), len)
+}
+
+/// Whether a `T` can be read there. (In an armed process.)
+pub fn readable<T>(from: usize) -> bool {
+    let mut room = core::mem::MaybeUninit::<T>::uninit();
+    let size = core::mem::size_of::<T>();
+    access_ok(from, size) && gate::copy(room.as_mut_ptr().cast(), from as *const u8, size)
 }
 
 /// Copies a plain value in from the guest. `None`: EFAULT. `T` must be valid for any bits.

@@ -40,6 +40,53 @@
         }                                                                                  \
     } while (0)
 
+/* Programs of many parts: the first argument says which. */
+struct part {
+    const char *name;
+    void (*run)(void);
+};
+
+static inline int run_part(const struct part *parts, size_t n, int argc, char **argv) {
+    CHECK(argc == 2);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(parts[i].name, argv[1])) {
+            parts[i].run();
+            return 0;
+        }
+    dprintf(2, "no part \"%s\"\n", argv[1]);
+    return 98;
+}
+
+#define PARTS(parts)                                                                       \
+    int main(int argc, char **argv) {                                                      \
+        return run_part(parts, sizeof parts / sizeof *parts, argc, argv);                  \
+    }
+
+/* Installs a handler with SA_SIGINFO. */
+static inline void handle(int number, int flags, void (*f)(int, siginfo_t *, void *)) {
+    struct sigaction a = {.sa_sigaction = f, .sa_flags = flags | SA_SIGINFO};
+    EQUAL(sigaction(number, &a, NULL), 0);
+}
+
+static inline sigset_t set_of(int number) {
+    sigset_t set;
+    sigemptyset(&set);
+    if (number)
+        sigaddset(&set, number);
+    return set;
+}
+
+/* The standard signals of a thread's mask, as bits. */
+static inline unsigned long mask_now(void) {
+    sigset_t now;
+    pthread_sigmask(SIG_BLOCK, NULL, &now);
+    unsigned long word;
+    memcpy(&word, &now, sizeof word);
+    return word;
+}
+
+#define BIT(n) (1ul << ((n)-1))
+
 /* Waits for a child, which must exit with this status. */
 static inline void exits_with(pid_t pid, int code) {
     int status;

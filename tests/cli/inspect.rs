@@ -1,7 +1,8 @@
 //! `ringer ps` and `ringer ipcs`, on a live session and on one whose processes are all dead.
 
 use crate::ringer::{native_only, ringer, run};
-use crate::session::Session;
+use crate::session::{Name, Session};
+use ringer_support::build;
 use serde_json::Value;
 
 /// The field with the number of bytes that lie in a pipe.
@@ -172,4 +173,46 @@ fn a_session_that_does_not_exist() {
             ended.stderr()
         );
     }
+}
+
+/// Holds an eventfd and a pair of sockets with something in them, and asks what there is.
+const HOLDER: &str = r#"
+import os, socket, subprocess, sys
+e = os.eventfd(7)
+a, b = socket.socketpair()
+a.send(b"hello")
+subprocess.run(sys.argv[1:], check=True)
+"#;
+
+#[test]
+fn ipcs_shows_eventfds_and_sockets() {
+    if native_only() {
+        return;
+    }
+    let name = Name::new("objects");
+    let asks = build::ringer();
+    let asks = asks.to_str().expect("a path of characters");
+    let ipcs = |how: &str| {
+        let ended = run(ringer([
+            "run",
+            "--session",
+            name.text(),
+            "--",
+            "python3",
+            "-c",
+            HOLDER,
+            asks,
+            "ipcs",
+            "--session",
+            name.text(),
+            how,
+        ]));
+        assert_eq!((ended.status, ended.stderr()), (0, String::new()));
+        ended.stdout()
+    };
+    let value: Value = serde_json::from_str(&ipcs("--json")).expect("JSON");
+    assert!(contains(&value, &|o| o["counter"] == 7 && o["mode"] == "arena"));
+    assert!(contains(&value, &|o| o["type"] == "stream" && o["mode"] == "arena"));
+    assert!(has_five_bytes(&value));
+    assert!(contains(&value, &|o| o["sent"] == 5 && o["charged"] == 768));
 }

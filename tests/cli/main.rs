@@ -12,12 +12,16 @@ mod fixture;
 #[path = "../programs/guard.rs"]
 mod guard;
 mod inspect;
+mod jobs;
 mod limits;
 mod options;
 mod ringer;
 mod run;
 mod scribble;
 mod session;
+mod sessions;
+mod signals;
+mod sysv;
 mod terminal;
 mod trace;
 mod trace_json;

@@ -44,8 +44,8 @@ fn trace(argv: &[&str], stdout: &str, status: i32) -> Vec<Value> {
 }
 
 fn name(record: &Value) -> Option<String> {
-    // "pipe#1.r" and "pipe#1.w" are ends of one object.
-    let object = record[OBJECT].as_str()?;
+    // "pipe#1.r" and "pipe#1.w" are ends of one object. Signals have names, but no order.
+    let object = record[OBJECT].as_str().filter(|o| !o.starts_with("sig#"))?;
     Some(
         object
             .trim_end_matches(".r")

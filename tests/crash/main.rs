@@ -11,7 +11,9 @@
 mod ledger;
 mod library;
 mod roles;
+mod signals;
 mod stage;
+mod sysv;
 
 use ringer_support::world::{self, Test, BOTH};
 use roles::{Act, Flow};
@@ -114,11 +116,14 @@ fn names_in_the_sources(dir: &Path, names: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_crash_point_of_the_sources_has_its_deaths() {
+fn every_crash_point_of_pipes_has_its_deaths() {
     let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shim/kernel/src");
     let mut names = BTreeSet::new();
     names_in_the_sources(&kernel, &mut names);
+    // Those of other objects are met in ringer-kernel's own tests (death_*.rs).
+    names.retain(|name| name.starts_with("pipe."));
     assert!(names.len() > 10, "only {names:?}");
+    names.retain(|name| name.starts_with("pipe."));
     let played: BTreeSet<String> = POINTS.iter().map(|point| point.to_string()).collect();
     assert_eq!(names, played);
 }

@@ -26,6 +26,7 @@ macro_rules! examples {
 
 examples! {
     broken_pipe: Emulated,
+    handlers: Emulated,
     jobserver: Emulated,
     packet: Emulated,
     pipeline: Emulated,
@@ -34,6 +35,9 @@ examples! {
     producer_consumer: Emulated,
     self_pipe: Emulated,
     stdio_pipe: Emulated,
+    sysv_memory: Any,
+    sysv_messages: Any,
+    sysv_semaphores: Emulated,
 }
 
 fn directory() -> PathBuf {

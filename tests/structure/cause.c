@@ -1,12 +1,16 @@
 /* Makes a pipe, puts a byte into it, and does the thing that its argument names, so that the pipe has
  * to go to the kernel. Exits with 77 if it may not do that here. */
 #include "check.h"
+#include <linux/aio_abi.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sched.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 static void skip_unless(int allowed) {
     if (!allowed)
@@ -29,6 +33,17 @@ static void send_descriptor(int fd) {
     c->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
     EQUAL(sendmsg(pair[0], &m, 0), 1);
+}
+
+/* Linux AIO of pipes: a read that the kernel makes by itself. */
+static void submit_read(int fd) {
+    char byte;
+    aio_context_t ctx = 0;
+    struct iocb cb = {.aio_fildes = (uint32_t)fd, .aio_lio_opcode = IOCB_CMD_PREAD,
+                      .aio_buf = (uintptr_t)&byte, .aio_nbytes = 1};
+    struct iocb *list[] = {&cb};
+    skip_unless(syscall(SYS_io_setup, 1, &ctx) == 0);
+    syscall(SYS_io_submit, ctx, 1, list);
 }
 
 /* From now on it is as in a kernel without Syscall User Dispatch. */
@@ -68,6 +83,36 @@ int main(int argc, char **argv) {
         skip_unless(fcntl(p[0], F_SETPIPE_SZ, 8 << 20) >= 0);
     } else if (IS("setuid")) {
         skip_unless(setresuid(65534, 65534, 65534) == 0);
+    } else if (IS("poll-eventfd")) {
+        struct pollfd e = {.fd = eventfd(3, 0), .events = POLLIN};
+        EQUAL(poll(&e, 1, 0), 1);
+    } else if (IS("writev-eventfd")) {
+        uint64_t one = 1;
+        struct iovec v = {&one, sizeof one};
+        EQUAL(writev(eventfd(3, 0), &v, 1), 8);
+    } else if (IS("io_submit")) {
+        submit_read(p[0]);
+    } else if (IS("passcred")) {
+        int pair[2], one = 1;
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        EQUAL(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one), 0);
+    } else if (IS("bind")) {
+        int pair[2];
+        struct sockaddr any = {.sa_family = AF_UNIX};
+        EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+        EQUAL(bind(pair[0], &any, sizeof any.sa_family), 0);
+    } else if (IS("oob")) {
+        int pair[2];
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        send(pair[0], "!", 1, MSG_OOB);
+    } else if (IS("seccomp")) {
+        int pair[2];
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        forbid_dispatch();
+    } else if (IS("undumpable")) {
+        int pair[2];
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        EQUAL(prctl(PR_SET_DUMPABLE, 0), 0);
     } else if (IS("unshare")) {
         EQUAL(unshare(CLONE_FILES), 0);
     } else {

@@ -71,6 +71,15 @@ const CAUSES: &[(&str, Shown)] = &[
     ("PrivilegesDropped", Shown::Does("setuid")),
     ("NoAccess", Shown::Execs("exec-as-nobody", dynamic)),
     ("TableSplit", Shown::Does("unshare")),
+    ("Polled", Shown::Does("poll-eventfd")),
+    ("Vectored", Shown::Does("writev-eventfd")),
+    ("Aio", Shown::Does("io_submit")),
+    ("Ancillary", Shown::Does("rights")),
+    ("Option", Shown::Does("passcred")),
+    ("Addressed", Shown::Does("bind")),
+    ("OutOfBand", Shown::Does("oob")),
+    ("NotDumpable", Shown::Does("undumpable")),
+    ("Seccomp", Shown::Does("seccomp")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.

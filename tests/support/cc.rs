@@ -27,13 +27,24 @@ type Source = (&'static str, &'static str, &'static [Linkage]);
 
 /// The programs in `tests/c`, and how each is needed.
 const SOURCES: &[Source] = sources! {
+    "altstack": Dynamic;
     "cancel": Dynamic;
+    "envoy": Dynamic | Static;
+    "faults": Dynamic;
+    "frames": Dynamic;
+    "jumps": Dynamic;
     "longjmp": Dynamic;
+    "mq_cancel": Dynamic;
+    "mq_child": Dynamic;
+    "names": Dynamic;
     "pending": Dynamic;
     "puppet": Dynamic | Static;
+    "sigfuzz": Dynamic | Static;
+    "sockfuzz": Dynamic | Static;
     "spawn": Dynamic;
     "stack": Dynamic;
     "stdio": Dynamic;
+    "vectors": Dynamic;
 };
 
 /// Included by them.

@@ -170,6 +170,11 @@ pub fn getpid() -> pid_t {
     unsafe { libc::getpid() }
 }
 
+pub fn getppid() -> pid_t {
+    // SAFETY: no argument.
+    unsafe { libc::getppid() }
+}
+
 pub fn gettid() -> pid_t {
     // SAFETY: no argument.
     unsafe { libc::gettid() }

@@ -5,18 +5,26 @@
 //! * [`deviates`]: the macro [`deviates!`], for what is known to differ; [`table`]: its list.
 //! * [`fd`], [`io`], [`ready`], [`transfer`]: libc's public functions, so that `LD_PRELOAD` sees the
 //!   calls. [`raw`]: the same by `syscall(2)` and by inline `syscall` instructions, past the PLT.
-//! * [`rights`], [`uring`]: two ways for a descriptor to go where no shim sees it.
+//! * [`socket`]: sockets. [`rights`], [`uring`]: two ways for a descriptor to go where no shim sees it.
 //! * [`puppet`]: programs that do with inherited descriptors what they are told.
 //! * [`child`], [`shared`], [`signal`]: processes, what they agree on, and how they interrupt.
+//! * [`cases`]: the macro [`cases!`], for tests in the form of tables; [`sig`], [`journal`]: the calls
+//!   for signals as they are, and what handlers saw.
+//! * [`mq`]: message queues.
+//! * [`fuzz`]: random programs, compared with themselves where no shim is.
 //! * [`bad`]: addresses that fault. [`cc`]: C programs to exec. [`build`]: the binaries under test.
 
 pub mod bad;
 pub mod build;
+pub mod cases;
 pub mod cc;
 pub mod child;
 pub mod deviates;
 pub mod fd;
+pub mod fuzz;
 pub mod io;
+pub mod journal;
+pub mod mq;
 pub mod procfs;
 pub mod puppet;
 pub mod raw;
@@ -24,9 +32,13 @@ pub mod ready;
 pub mod rights;
 pub mod rng;
 pub mod shared;
+pub mod sig;
 pub mod signal;
+pub mod socket;
+pub mod sysv;
 pub mod table;
 pub mod transfer;
+pub mod unix;
 pub mod uring;
 pub mod watchdog;
 pub mod world;
@@ -56,15 +68,18 @@ pub fn set_errno(value: i32) {
 pub mod prelude {
     pub use crate::bad::*;
     pub use crate::both_worlds;
+    pub use crate::cases;
     pub use crate::cc::*;
     pub use crate::child::*;
     pub use crate::deviates;
     pub use crate::fd::*;
     pub use crate::io::*;
+    pub use crate::native_cases;
     pub use crate::ready::*;
     pub use crate::rng::*;
     pub use crate::shared::*;
-    pub use crate::{procfs, raw, signal, Sys};
+    pub use crate::unarmed_cases;
+    pub use crate::{journal, procfs, raw, sig, signal, Sys};
     pub use libc::{
         c_int, c_void, EAGAIN, EBADF, EBUSY, EFAULT, EINTR, EINVAL, EMFILE, ENODEV, ENOTTY,
         EOPNOTSUPP, EPERM, EPIPE, ESPIPE, F_GETFD, F_GETFL, F_GETPIPE_SZ, F_SETFD, F_SETFL,

@@ -6,12 +6,13 @@
 //! ```text
 //! cargo test -> test binary -> [native] the binary again, one test
 //!                           -> [shim]   the same with LD_PRELOAD=libringer.so
+//!                           -> [armed]  the same with a pipe from the start (worlds = armed)
 //!                           -> [run]    ringer run -- the same          (worlds = all)
 //! ```
 //!
 //! and there the body runs in a forked process.
 //!
-//! `RINGER_WORLDS=native,shim,run` restricts the worlds; `RINGER_TIMEOUT_SCALE=n` multiplies the
+//! `RINGER_WORLDS=native,shim,run` restricts the worlds (shim includes armed); `RINGER_TIMEOUT_SCALE=n` multiplies the
 //! watchdog's time.
 
 use crate::watchdog::{self, Outcome, Verdict};
@@ -33,6 +34,8 @@ pub enum World {
     Native,
     /// `LD_PRELOAD` and nothing else.
     Shim,
+    /// The same, and the test begins with an emulated pipe in its hands: so ringer traps system calls.
+    Armed,
     /// Under the supervisor: `ringer run`.
     Run,
 }
@@ -42,12 +45,14 @@ impl World {
         match self {
             World::Native => "native",
             World::Shim => "shim",
+            World::Armed => "armed",
             World::Run => "run",
         }
     }
 
     fn by_name(name: &str) -> Option<World> {
-        ALL.iter().copied().find(|w| w.name() == name)
+        let all = [World::Native, World::Shim, World::Armed, World::Run];
+        all.into_iter().find(|w| w.name() == name)
     }
 
     /// The world of this process, or `None` in the supervisor of a test.
@@ -58,13 +63,17 @@ impl World {
     /// Whether the environment lets tests run there.
     pub fn wanted(self) -> bool {
         env::var(ONLY).map_or(true, |list| {
-            list.split(',').any(|w| w.trim() == self.name())
+            let is = |w: &str| w == self.name() || (w == "shim" && self == World::Armed);
+            list.split(',').any(|w| is(w.trim()))
         })
     }
 }
 
 pub const BOTH: &[World] = &[World::Native, World::Shim];
 pub const ALL: &[World] = &[World::Native, World::Shim, World::Run];
+/// For what may depend on whether ringer traps system calls: signals.
+pub const ARMED: &[World] = &[World::Native, World::Shim, World::Armed];
+pub const ALL_AND_ARMED: &[World] = &[World::Native, World::Shim, World::Armed, World::Run];
 
 /// One test, as the macro describes it.
 pub struct Test {
@@ -86,7 +95,7 @@ impl Test {
 /// Defines a test that runs in each world.
 ///
 /// `both_worlds!(name, { body })`, `both_worlds!(name, timeout = 60, { body })`, and with
-/// `worlds = all` (before `timeout`) also under `ringer run`.
+/// `worlds = all` (before `timeout`) also under `ringer run`, with `worlds = armed` in all four.
 #[macro_export]
 macro_rules! both_worlds {
     ($name:ident, $body:block) => {
@@ -100,6 +109,9 @@ macro_rules! both_worlds {
     };
     ($name:ident, worlds = all, timeout = $secs:expr, $body:block) => {
         $crate::both_worlds!(@ $name, $crate::world::ALL, $secs, $body);
+    };
+    ($name:ident, worlds = armed, timeout = $secs:expr, $body:block) => {
+        $crate::both_worlds!(@ $name, $crate::world::ALL_AND_ARMED, $secs, $body);
     };
     (@ $name:ident, $worlds:expr, $secs:expr, $body:block) => {
         #[test]
@@ -143,7 +155,14 @@ fn inside(world: World, body: fn()) {
     shared::prepare_failures();
     // libtest runs tests in a thread. The body gets a process of one thread, so that a signal to the
     // process is a signal to the body, and its state is the body's.
-    child::fork_run(body).succeeds();
+    child::fork_run(|| {
+        if world == World::Armed {
+            let p = crate::fd::pipe();
+            let _ = (p.r.leak(), p.w.leak());
+        }
+        body();
+    })
+    .succeeds();
 }
 
 fn supervise(test: &Test, world: World) {
@@ -200,7 +219,7 @@ fn command(world: World) -> Command {
     } else {
         command = Command::new(exe);
     }
-    if world == World::Shim {
+    if matches!(world, World::Shim | World::Armed) {
         let mut preload = OsString::from(build::libringer());
         if let Some(more) = env::var_os("LD_PRELOAD").filter(|p| !p.is_empty()) {
             preload.push(":");

@@ -11,14 +11,16 @@ use serde::Serialize;
 
 use ringer_kernel::arena::alloc::MIN_SHIFT;
 use ringer_kernel::arena::{layout, Arena};
+use ringer_kernel::eventfd::{Eventfd, CLOSED};
 use ringer_kernel::file::{self, fd_table};
 use ringer_kernel::pipe::slot::{SlotWord, Tail};
 use ringer_kernel::pipe::{self, mode, Pipe, SlotCell};
 use ringer_kernel::sync::robust::RobustLock;
 use ringer_kernel::task::{self, proc_state};
+use ringer_kernel::unix::Pair;
 
 use super::blocks::Blocks;
-use super::{descriptors, pipes};
+use super::{descriptors, eventfds, pipes, sockets};
 
 /// One invariant that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -57,6 +59,12 @@ pub fn check(arena: &Arena) -> Vec<Finding> {
     let mut blocks = Blocks::new(arena);
     for (_, p) in pipes::pipe_slots(arena) {
         pipe(arena, p, &mut blocks, &mut found);
+    }
+    for (_, e) in eventfds::slots(arena) {
+        eventfd(arena, e, &mut found);
+    }
+    for (_, p) in sockets::slots(arena) {
+        pair(arena, p, &mut blocks, &mut found);
     }
     let named = tables(arena, &mut blocks, &mut found);
     files(arena, &named, &mut found);
@@ -120,6 +128,49 @@ fn pipe(arena: &Arena, p: &Pipe, blocks: &mut Blocks, found: &mut Findings) {
             &name,
             format_args!("{read} bytes read of {written} written"),
         );
+    }
+}
+
+fn eventfd(arena: &Arena, e: &Eventfd, found: &mut Findings) {
+    let name = format!("eventfd#{}", e.id.load(Relaxed));
+    lock(arena, &e.lock, &name, found);
+    let mode = e.mode.load(Acquire);
+    if !matches!(mode, mode::RING | mode::KERNEL | mode::DEMOTING) {
+        found.add("P6", &name, format_args!("mode {mode} does not exist"));
+    }
+    let count = e.count.load(Relaxed);
+    if mode == mode::KERNEL && count != CLOSED {
+        let what = format_args!("it is the kernel's, and its counter here is {count}");
+        found.add("P6", &name, what);
+    }
+    if mode == mode::RING && count == CLOSED {
+        found.add(
+            "P6",
+            &name,
+            "it is served from here, and its counter is closed",
+        );
+    }
+}
+
+fn pair(arena: &Arena, p: &Pair, blocks: &mut Blocks, found: &mut Findings) {
+    let name = format!("socket#{}", p.id.load(Relaxed));
+    let mode = p.mode.load(Acquire);
+    if !matches!(mode, mode::RING | mode::KERNEL | mode::DEMOTING) {
+        found.add("P6", &name, format_args!("mode {mode} does not exist"));
+    }
+    for q in &p.queues {
+        lock(arena, &q.rlock, &name, found);
+        lock(arena, &q.wlock, &name, found);
+        if let Some((at, bytes)) = q.ring() {
+            blocks.used(&name, at, bytes as usize, found);
+        }
+        if mode == mode::KERNEL && !q.is_empty() {
+            let what = "it is the kernel's, and there are messages in its ring";
+            found.add("P6", &name, what);
+        }
+        if !q.is_whole(arena) {
+            found.add("P2", &name, "what is in its ring are no messages");
+        }
     }
 }
 
@@ -248,12 +299,12 @@ fn files(arena: &Arena, named: &HashMap<u32, u32>, found: &mut Findings) {
             let what = format!("{names} descriptors name it, it counts {refs}");
             found.add("F1", format_args!("description {slot}"), what);
         }
-        let end = fd_table::pipe_end(arena, *slot);
-        if refs > 0 && end.is_none_or(|e| e.pipe.mode.load(Relaxed) == mode::FREE) {
+        let names = file::FileRef::of(arena, *slot);
+        if refs > 0 && names.is_none_or(|f| f.mode().load(Relaxed) == mode::FREE) {
             found.add(
                 "F1",
                 format_args!("description {slot}"),
-                "open, and its pipe is gone",
+                "open, and its object is gone",
             );
         }
     }

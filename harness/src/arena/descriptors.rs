@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::*;
 use serde::Serialize;
 
 use ringer_kernel::arena::{layout, Arena, Off};
-use ringer_kernel::file::{fd_table, End};
+use ringer_kernel::file::{fd_table, End, FileRef};
 use ringer_kernel::sync::atomic::AtomicU32;
 use ringer_kernel::task::{self, proc_state};
+use ringer_kernel::unix::Side;
 
 /// A corrupted arena could make us look through 16 thousand tables of a million descriptors each.
 pub const MAX_DESCRIPTORS: u64 = 32 << 20;
@@ -20,10 +21,14 @@ pub struct Holder {
     pub fd: i32,
 }
 
-/// Who holds which end of which pipe.
+/// Who holds which end of which pipe, and which eventfd.
 #[derive(Default)]
 pub struct Holders {
     pub by_pipe: HashMap<u32, (Vec<Holder>, Vec<Holder>)>,
+    pub by_eventfd: HashMap<u32, Vec<Holder>>,
+    pub by_queue: HashMap<u32, Vec<Holder>>,
+    /// Of each pair of sockets: who holds the first, and the second.
+    pub by_pair: HashMap<u32, (Vec<Holder>, Vec<Holder>)>,
     /// The arena has more descriptors than can be true.
     pub cut_off: bool,
 }
@@ -35,11 +40,30 @@ pub fn holders(arena: &Arena) -> Holders {
     for_each_table(arena, |_, p| {
         let pid = p.pid.load(Relaxed);
         let whole = for_each_descriptor(arena, p, &mut budget, |fd, file_slot| {
-            if let Some(e) = fd_table::pipe_end(arena, file_slot) {
-                let (readers, writers) = holders.by_pipe.entry(e.pipe_slot()).or_default();
-                match e.end {
-                    End::Read => readers.push(Holder { pid, fd }),
-                    End::Write => writers.push(Holder { pid, fd }),
+            let holder = Holder { pid, fd };
+            match FileRef::of(arena, file_slot) {
+                Some(FileRef::Pipe(e)) => {
+                    let (readers, writers) = holders.by_pipe.entry(e.pipe_slot()).or_default();
+                    match e.end {
+                        End::Read => readers.push(holder),
+                        End::Write => writers.push(holder),
+                    }
+                }
+                Some(FileRef::Eventfd(e)) => {
+                    let all = holders.by_eventfd.entry(e.slot()).or_default();
+                    all.push(holder);
+                }
+                Some(FileRef::Mq(e)) => {
+                    let all = holders.by_queue.entry(e.slot()).or_default();
+                    all.push(holder);
+                }
+                Some(FileRef::Signalfd(_)) | None => {}
+                Some(FileRef::Socket(s)) => {
+                    let (first, second) = holders.by_pair.entry(s.slot()).or_default();
+                    match s.side() {
+                        Side::A => first.push(holder),
+                        Side::B => second.push(holder),
+                    }
                 }
             }
         });

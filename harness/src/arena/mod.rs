@@ -4,7 +4,12 @@
 mod blocks;
 pub mod check;
 pub mod descriptors;
+pub mod eventfds;
 pub mod pipes;
 pub mod processes;
+pub mod queues;
+pub mod signals;
+pub mod sockets;
+pub mod sysv;
 #[cfg(test)]
 mod tests;

@@ -40,7 +40,7 @@ pub struct PipeView {
 }
 
 /// The pipes that are in use, in the order of their numbers.
-pub fn pipes(arena: &Arena, mut holders: Holders) -> Vec<PipeView> {
+pub fn pipes(arena: &Arena, holders: &mut Holders) -> Vec<PipeView> {
     let mut found = Vec::new();
     for (slot, p) in pipe_slots(arena) {
         let mode = p.mode.load(Acquire);

@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering::*;
 use serde::Serialize;
 
 use ringer_kernel::arena::{layout, Arena};
-use ringer_kernel::pipe;
-use ringer_kernel::task::{self, proc_state, task_state};
+use ringer_kernel::mqueue;
+use ringer_kernel::task::{self, proc_state, task_state, waits};
+use ringer_kernel::{eventfd, pipe, unix};
 
-use crate::log::entry::Calls;
+use ringer_kernel::log::Logged;
+
+use super::signals::{self, SignalView};
+use super::sysv;
+use crate::log::entry::{Calls, Object};
 use crate::sys::clock::Clock;
 use crate::sys::{comm_text, procfs};
-
-/// Bit of `Task::waits_for` that says "to write".
-pub const TO_WRITE: u32 = 1 << 31;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Wait {
@@ -44,6 +46,8 @@ pub struct ProcessView {
     pub calls: Calls,
     pub slept_ns: u64,
     pub waits: Vec<Wait>,
+    /// Of each thread, if it lives.
+    pub signals: Vec<SignalView>,
 }
 
 fn state_name(state: u32) -> &'static str {
@@ -99,7 +103,7 @@ fn threads(arena: &Arena, clock: &Clock, now: u64) -> HashMap<u32, Threads> {
         .tasks_used
         .load(Acquire)
         .min(layout::MAX_TASKS);
-    for t in (1..used).filter_map(|i| task::task(arena, i)) {
+    for (i, t) in (1..used).filter_map(|i| Some((i, task::task(arena, i)?))) {
         if t.state.load(Acquire) != task_state::LIVE {
             continue;
         }
@@ -110,27 +114,42 @@ fn threads(arena: &Arena, clock: &Clock, now: u64) -> HashMap<u32, Threads> {
             continue;
         }
         threads.count += 1;
-        let waits_for = t.waits_for.load(Relaxed);
-        if waits_for != 0 {
-            let since = now.saturating_sub(t.waits_since.load(Relaxed));
+        let since_ns = clock.ns(now.saturating_sub(t.waits_since.load(Relaxed)));
+        if let Some((object, purpose)) = sysv::waits_for(arena, i) {
             threads.waits.push(Wait {
                 tid: t.tid.load(Relaxed),
-                object: object_name(arena, waits_for & !TO_WRITE),
-                purpose: if waits_for & TO_WRITE != 0 {
+                object,
+                purpose,
+                since_ns,
+            });
+        }
+        let waits_for = t.waits_for.load(Relaxed);
+        if waits_for != 0 {
+            threads.waits.push(Wait {
+                tid: t.tid.load(Relaxed),
+                object: object_name(arena, waits_for),
+                purpose: if waits_for & waits::TO_WRITE != 0 {
                     "write"
                 } else {
                     "read"
                 },
-                since_ns: clock.ns(since),
+                since_ns,
             });
         }
     }
     by_process
 }
 
-fn object_name(arena: &Arena, pipe_slot: u32) -> String {
-    let id = pipe::get(arena, pipe_slot).map(|p| p.id.load(Relaxed));
-    id.map_or_else(|| "?".to_owned(), |id| format!("pipe#{id}"))
+fn object_name(arena: &Arena, waits_for: u32) -> String {
+    let slot = waits_for & waits::SLOT;
+    let object = match waits_for & waits::CLASS {
+        waits::PIPE => pipe::get(arena, slot).map(|p| p.id.load(Relaxed)),
+        waits::EVENTFD => eventfd::get(arena, slot).map(Logged::object),
+        waits::MQ => mqueue::get(arena, slot).map(Logged::object),
+        waits::SOCKET => unix::get(arena, slot).map(Logged::object),
+        _ => None,
+    };
+    object.map_or_else(|| "?".to_owned(), |o| Object(o).to_string())
 }
 
 /// Processes that the arena knows, dead ones too, in the order of their slots.
@@ -177,6 +196,11 @@ pub fn processes(arena: &Arena, clock: &Clock, now: u64) -> Vec<ProcessView> {
             calls,
             slept_ns: clock.ns(p.slept_tsc.load(Relaxed).saturating_add(of_threads.slept)),
             waits: of_threads.waits,
+            signals: if live {
+                signals::of_process(arena, pid, &p.signals)
+            } else {
+                Vec::new()
+            },
         });
     }
     found

@@ -15,10 +15,11 @@ use ringer_kernel::task::{self, proc_state};
 
 use super::descriptors::{holders, Holder};
 use super::pipes::pipes;
-use super::processes::{processes, TO_WRITE};
+use super::processes::processes;
 use crate::session::tests::Temporary;
 use crate::sys::clock::{self, Clock};
 use crate::sys::{procfs, Here};
+use ringer_kernel::task::waits::TO_WRITE;
 
 struct Bytes<'a>(&'a [u8], usize);
 
@@ -67,7 +68,7 @@ fn a_pipe_is_shown_with_its_bytes_and_its_holders() {
     t.waits_for.store(pipe_slot | TO_WRITE, Relaxed);
     t.waits_since.store(clock::tsc(), Relaxed);
 
-    let views = pipes(arena, holders(arena));
+    let views = pipes(arena, &mut holders(arena));
     assert_eq!(views.len(), 1);
     let v = &views[0];
     assert_eq!(
@@ -101,7 +102,7 @@ proptest! {
         let arena = &made.0.arena;
         let clock = Clock::of(arena.header());
         let _ = processes(arena, &clock, clock::tsc());
-        let _ = pipes(arena, holders(arena));
+        let _ = pipes(arena, &mut holders(arena));
         let _ = super::check::check(arena);
         let mut drainer = crate::log::drainer_for_tests(*arena);
         let _ = drainer.sweep(0);

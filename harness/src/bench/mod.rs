@@ -4,7 +4,10 @@
 //! `libc::read` and the like through the PLT, as every program does.
 
 pub mod pair;
+pub mod queue;
 pub mod report;
 pub mod row;
+mod signal;
 pub mod stats;
 pub mod workload;
+mod workload_sysv;

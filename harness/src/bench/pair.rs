@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::*};
 use ringer_kernel::arena::header::flag;
 
 use super::report::{Figures, Samples};
-use super::row::{Logging, Processors, Row};
+use super::row::{Logging, Processors, Row, Signals};
 use super::stats;
 use crate::error::{Error, Result};
 use crate::launch::{inherited, library};
@@ -39,7 +39,7 @@ pub fn measure(row: &Row, plan: Plan) -> Result<Figures> {
     } else {
         0
     };
-    let session = Session::join(&Name::unnamed(), flag::EMULATE_PIPE | log)?;
+    let session = Session::join(&Name::unnamed(), flag::EMULATE_ALL | log)?;
     // A session without a supervisor goes with its first process.
     session
         .header()
@@ -97,6 +97,8 @@ struct Traces {
     processes: u32,
     pipes: u32,
     demotions: u32,
+    signals: u32,
+    queued: u32,
 }
 
 impl Traces {
@@ -104,8 +106,10 @@ impl Traces {
         let h = session.header();
         Traces {
             processes: h.proc_events.load(Relaxed),
-            pipes: h.pipe_ids.load(Relaxed),
+            pipes: h.object_ids.load(Relaxed),
             demotions: h.demotions.load(Relaxed),
+            signals: h.signals_opened.load(Relaxed),
+            queued: h.signals_queued.load(Relaxed),
         }
     }
 
@@ -113,6 +117,11 @@ impl Traces {
         self.processes != before.processes
             && self.demotions == before.demotions
             && (!row.pipes || self.pipes != before.pipes)
+            && match row.signals {
+                Signals::None => true,
+                Signals::Delivered => self.signals != before.signals,
+                Signals::Queued => self.queued != before.queued,
+            }
     }
 }
 

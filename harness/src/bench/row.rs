@@ -12,6 +12,16 @@ pub enum Processors {
     One,
 }
 
+/// What ringer has to do with signals in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signals {
+    None,
+    /// Masks and handlers of the worker.
+    Delivered,
+    /// Some are pending in the arena.
+    Queued,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub name: &'static str,
@@ -25,6 +35,7 @@ pub struct Row {
     pub target: f64,
     /// Whether ringer has pipes to serve in it.
     pub pipes: bool,
+    pub signals: Signals,
 }
 
 const PLAIN: Row = Row {
@@ -36,9 +47,16 @@ const PLAIN: Row = Row {
     processors: Processors::All,
     target: 1.0,
     pipes: true,
+    signals: Signals::None,
 };
 
-pub const ROWS: [Row; 9] = [
+const SIGNAL: Row = Row {
+    pipes: false,
+    signals: Signals::Delivered,
+    ..PLAIN
+};
+
+pub const ROWS: &[Row] = &[
     Row {
         name: "pipe.write+read.8B",
         regime: "uncontended, one thread, log off",
@@ -90,6 +108,169 @@ pub const ROWS: [Row; 9] = [
         ..PLAIN
     },
     Row {
+        name: "eventfd.write+read",
+        regime: "uncontended, one thread, log off",
+        workload: "eventfd",
+        iterations: 300_000,
+        target: 8.0,
+        ..PLAIN
+    },
+    Row {
+        name: "socketpair.stream.write+read.8B",
+        regime: "uncontended, one thread, log off",
+        workload: "socket-write+read",
+        iterations: 300_000,
+        target: 8.0,
+        ..PLAIN
+    },
+    Row {
+        name: "socketpair.dgram.send+recv.64B",
+        regime: "uncontended, one thread, log off",
+        workload: "socket-send+recv",
+        iterations: 300_000,
+        target: 8.0,
+        ..PLAIN
+    },
+    Row {
+        name: "socketpair.stream.64B",
+        regime: "streaming, two processes",
+        workload: "socket-stream",
+        iterations: 400_000,
+        target: 5.0,
+        ..PLAIN
+    },
+    Row {
+        name: "socketpair.pingpong",
+        regime: "two processors",
+        workload: "socket-pingpong",
+        iterations: 30_000,
+        target: 3.0,
+        ..PLAIN
+    },
+    Row {
+        name: "socketpair.pingpong",
+        regime: "one processor",
+        workload: "socket-pingpong",
+        iterations: 30_000,
+        processors: Processors::One,
+        target: 0.8,
+        ..PLAIN
+    },
+    Row {
+        name: "mq.send+receive.64B",
+        regime: "uncontended, one thread, log off",
+        workload: "mq",
+        iterations: 300_000,
+        target: 6.0,
+        ..PLAIN
+    },
+    Row {
+        name: "mq.stream.64B",
+        regime: "streaming, two processes",
+        workload: "mq-stream",
+        iterations: 200_000,
+        target: 3.0,
+        ..PLAIN
+    },
+    Row {
+        name: "mq.pingpong.64B",
+        regime: "two processors",
+        workload: "mq-pingpong",
+        iterations: 30_000,
+        target: 3.0,
+        ..PLAIN
+    },
+    Row {
+        name: "mq.pingpong.64B",
+        regime: "one processor",
+        workload: "mq-pingpong",
+        iterations: 30_000,
+        processors: Processors::One,
+        target: 0.8,
+        ..PLAIN
+    },
+    Row {
+        name: "sem.post+wait",
+        regime: "uncontended, one thread, log off",
+        workload: "sem",
+        iterations: 2_000_000,
+        // libc's own code: the hooks must not show.
+        target: 0.9,
+        pipes: false,
+        ..PLAIN
+    },
+    Row {
+        name: "signal.raise+handler",
+        regime: "one thread, log off",
+        workload: "raise",
+        iterations: 300_000,
+        target: 8.0,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.sigprocmask.pair",
+        regime: "one thread, log off",
+        workload: "mask",
+        iterations: 500_000,
+        target: 8.0,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.sigqueue+sigwaitinfo",
+        regime: "to itself, log off",
+        workload: "sigqueue",
+        iterations: 300_000,
+        target: 6.0,
+        signals: Signals::Queued,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.kill+signalfd.read",
+        regime: "to itself, log off",
+        workload: "signalfd",
+        iterations: 200_000,
+        target: 6.0,
+        signals: Signals::Queued,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.kill.pingpong",
+        regime: "sigsuspend, two processors",
+        workload: "sigsuspend",
+        iterations: 30_000,
+        target: 1.5,
+        signals: Signals::Queued,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.kill.pingpong",
+        regime: "sigsuspend, one processor",
+        workload: "sigsuspend",
+        iterations: 30_000,
+        processors: Processors::One,
+        target: 0.8,
+        signals: Signals::None, // each is sent while the other one sleeps in the kernel
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.sigaction",
+        regime: "one thread",
+        workload: "sigaction",
+        iterations: 500_000,
+        target: 0.6,
+        signals: Signals::None,
+        ..SIGNAL
+    },
+    Row {
+        name: "signal.raise+handler",
+        regime: "one thread, log on",
+        workload: "raise",
+        iterations: 300_000,
+        logging: Logging::On,
+        target: 4.0,
+        ..SIGNAL
+    },
+    Row {
         name: "file.read",
         regime: "ordinary file, 64 bytes",
         workload: "file",
@@ -114,6 +295,64 @@ pub const ROWS: [Row; 9] = [
         iterations: 200,
         target: 0.6,
         pipes: false,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.semop.pair",
+        regime: "uncontended, one thread",
+        workload: "sysv-semop",
+        iterations: 500_000,
+        target: 6.0,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.semop.pair.undo",
+        regime: "uncontended, one thread",
+        workload: "sysv-semop-undo",
+        iterations: 500_000,
+        target: 6.0,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.msg.send+receive.64B",
+        regime: "uncontended, one thread",
+        workload: "sysv-msg",
+        iterations: 300_000,
+        target: 6.0,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.sem.pingpong",
+        regime: "two processors",
+        workload: "sysv-sem-pingpong",
+        iterations: 30_000,
+        target: 3.0,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.sem.pingpong",
+        regime: "one processor",
+        workload: "sysv-sem-pingpong",
+        iterations: 30_000,
+        processors: Processors::One,
+        target: 0.8,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.msg.pingpong.64B",
+        regime: "two processors",
+        workload: "sysv-msg-pingpong",
+        iterations: 30_000,
+        target: 3.0,
+        ..PLAIN
+    },
+    Row {
+        name: "sysv.msg.pingpong.64B",
+        regime: "one processor",
+        workload: "sysv-msg-pingpong",
+        iterations: 30_000,
+        processors: Processors::One,
+        target: 0.8,
         ..PLAIN
     },
 ];
@@ -144,6 +383,7 @@ mod tests {
         assert_eq!(count("pipe"), 6);
         assert_eq!(count("pipe.stream"), 2);
         assert_eq!(count("pipe.pingpong.1B"), 2);
+        assert_eq!(count("signal"), 8);
         assert_eq!(count("pip"), 0);
         assert!(ROWS.iter().all(|r| r.is_one_of(&[])));
     }

@@ -5,6 +5,8 @@
 use std::io;
 use std::time::Instant;
 
+use super::queue;
+use super::signal;
 use crate::error::{Error, Result};
 use crate::sys::process;
 use crate::ui;
@@ -14,20 +16,29 @@ pub fn run(name: &str, iterations: u64) -> Result<()> {
     let n = iterations.max(1);
     let ns = match name {
         "write+read" => write_read(n),
+        "eventfd" => eventfd(n),
+        "socket-write+read" => socket_write_read(n),
+        "socket-send+recv" => socket_send_recv(n),
+        "socket-stream" => stream_over(n, 64, sockets(libc::SOCK_STREAM)),
+        "socket-pingpong" => {
+            ping_pong_over(n, sockets(libc::SOCK_STREAM), sockets(libc::SOCK_STREAM))
+        }
         "pingpong" => ping_pong(n),
+        "mq" => queue::send_receive(n),
+        "sem" => queue::post_wait(n),
+        "mq-stream" => queue::stream(n),
+        "mq-pingpong" => queue::ping_pong(n),
         "file" => file(n, false),
         "file-armed" => file(n, true),
         "start" => start(n),
+        _ if name.starts_with("sysv-") => super::workload_sysv::run(name, n),
         _ => match name
             .strip_prefix("stream-")
             .and_then(|size| size.parse().ok())
         {
             Some(size) => stream(n, size),
             None => {
-                return Err(Error::Bench {
-                    what: name.into(),
-                    why: "no such workload".into(),
-                })
+                signal::run(name, n).unwrap_or_else(|| Err(io::Error::other("no such workload")))
             }
         },
     };
@@ -38,7 +49,7 @@ pub fn run(name: &str, iterations: u64) -> Result<()> {
     ui::print(&format!("{:.3}\n", ns as f64 / n as f64))
 }
 
-fn check(ret: isize) -> io::Result<usize> {
+pub(super) fn check(ret: isize) -> io::Result<usize> {
     usize::try_from(ret).map_err(|_| io::Error::last_os_error())
 }
 
@@ -56,7 +67,7 @@ fn write(fd: i32, bytes: &[u8]) -> io::Result<usize> {
 }
 
 #[inline(always)]
-fn read(fd: i32, bytes: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read(fd: i32, bytes: &mut [u8]) -> io::Result<usize> {
     // SAFETY: room for as many bytes as it is long.
     check(unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) })
 }
@@ -67,25 +78,29 @@ fn close(fd: i32) {
 }
 
 /// A child that runs `f`; ends with 0 if that went well.
-fn child(f: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
+pub(super) fn child(f: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
     // SAFETY: this process has one thread, so its memory is whole in the child.
     unsafe { process::fork(|| i32::from(f().is_err())) }
 }
 
-fn join(pid: i32) -> io::Result<()> {
+pub(super) fn join(pid: i32) -> io::Result<()> {
     match process::wait_for_end(pid)? {
         process::State::Exited { status: 0 } => Ok(()),
         end => Err(io::Error::other(format!("the child ended with {end:?}"))),
     }
 }
 
-fn elapsed(since: Instant) -> u128 {
+pub(super) fn elapsed(since: Instant) -> u128 {
     since.elapsed().as_nanos()
 }
 
 /// One thread: 8 bytes in, 8 bytes out.
 fn write_read(n: u64) -> io::Result<u128> {
     let [r, w] = pipe()?;
+    write_read_over(n, r, w)
+}
+
+fn write_read_over(n: u64, r: i32, w: i32) -> io::Result<u128> {
     let mut bytes = [7u8; 8];
     for _ in 0..1000 {
         write(w, &bytes)?;
@@ -99,9 +114,60 @@ fn write_read(n: u64) -> io::Result<u128> {
     Ok(elapsed(start))
 }
 
+fn sockets(kind: i32) -> io::Result<[i32; 2]> {
+    let mut fds = [0; 2];
+    // SAFETY: room for two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) } as isize)?;
+    Ok(fds)
+}
+
+/// One thread: 8 bytes through a stream.
+fn socket_write_read(n: u64) -> io::Result<u128> {
+    let [a, b] = sockets(libc::SOCK_STREAM)?;
+    write_read_over(n, b, a)
+}
+
+/// One thread: a datagram of 64 bytes.
+fn socket_send_recv(n: u64) -> io::Result<u128> {
+    let [a, b] = sockets(libc::SOCK_DGRAM)?;
+    let mut bytes = [7u8; 64];
+    let mut round = || -> io::Result<()> {
+        // SAFETY: as many bytes as there are.
+        check(unsafe { libc::send(a, bytes.as_ptr().cast(), bytes.len(), 0) })?;
+        // SAFETY: room for as many.
+        check(unsafe { libc::recv(b, bytes.as_mut_ptr().cast(), bytes.len(), 0) })?;
+        Ok(())
+    };
+    (0..1000).try_for_each(|_| round())?;
+    let start = Instant::now();
+    (0..n).try_for_each(|_| round())?;
+    Ok(elapsed(start))
+}
+
+/// One thread: adds 1 to a counter and takes it.
+fn eventfd(n: u64) -> io::Result<u128> {
+    // SAFETY: numbers.
+    let fd = unsafe { libc::eventfd(0, 0) };
+    check(fd as isize)?;
+    let mut one = 1u64.to_ne_bytes();
+    let mut round = || -> io::Result<()> {
+        write(fd, &one)?;
+        read(fd, &mut one)?;
+        Ok(())
+    };
+    (0..1000).try_for_each(|_| round())?;
+    let start = Instant::now();
+    (0..n).try_for_each(|_| round())?;
+    Ok(elapsed(start))
+}
+
 /// A process writes pieces of `size` bytes, another reads such pieces until the end.
 fn stream(n: u64, size: usize) -> io::Result<u128> {
-    let [r, w] = pipe()?;
+    stream_over(n, size, pipe())
+}
+
+fn stream_over(n: u64, size: usize, ends: io::Result<[i32; 2]>) -> io::Result<u128> {
+    let [r, w] = ends?;
     let [ready_r, ready_w] = pipe()?;
     let mut bytes = vec![7u8; size];
     let reader = child(|| {
@@ -138,9 +204,17 @@ fn stream(n: u64, size: usize) -> io::Result<u128> {
 
 /// Two processes pass one byte to and fro; the figure is for the round trip.
 fn ping_pong(n: u64) -> io::Result<u128> {
+    ping_pong_over(n, pipe(), pipe())
+}
+
+fn ping_pong_over(
+    n: u64,
+    there: io::Result<[i32; 2]>,
+    back: io::Result<[i32; 2]>,
+) -> io::Result<u128> {
     const WARM: u64 = 200;
-    let [there_r, there_w] = pipe()?;
-    let [back_r, back_w] = pipe()?;
+    let [there_r, there_w] = there?;
+    let [back_r, back_w] = back?;
     let mut byte = [7u8];
     let echo = child(|| {
         let mut byte = [0u8];

@@ -62,7 +62,7 @@ fn overview(session: &Session) -> String {
         table(&h.rings_used),
         human::bytes(heap as u64),
         n(&h.pipes_live),
-        n(&h.pipe_ids),
+        n(&h.object_ids),
         n(&h.demotions),
         n(&h.orphaned),
     )

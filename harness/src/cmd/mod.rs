@@ -1,8 +1,13 @@
 //! The commands: options in, exit status out.
 
 pub mod bench;
+pub mod diff;
+pub mod fuzz;
 pub mod inspect;
+pub mod ipcrm;
 pub mod ipcs;
+mod ipcs_sysv;
 pub mod ps;
 pub mod run;
+pub mod sessions;
 pub mod trace;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::arena::processes::{self, ProcessView};
 use crate::cli;
 use crate::error::Result;
+use crate::log::signals::Mask;
 use crate::session::{self, Session};
 use crate::sys::clock::{self, Clock};
 use crate::ui::table::{Align, Table};
@@ -66,6 +67,11 @@ fn rows(session: &Session) -> Vec<Row> {
         .collect()
 }
 
+/// What is to be said about one session.
+pub fn of_session(session: &Session) -> String {
+    text(&rows(session))
+}
+
 fn text(rows: &[Row]) -> String {
     use Align::{Left, Right};
     let mut table = Table::new(&[
@@ -97,7 +103,48 @@ fn text(rows: &[Row]) -> String {
             cut(command, 60),
         ]);
     }
-    table.text()
+    table.text() + &signals(rows)
+}
+
+/// The masks of each thread, by the names of proc(5).
+fn signals(rows: &[Row]) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("PID", Right),
+        ("TID", Right),
+        ("SigPnd", Left),
+        ("ShdPnd", Left),
+        ("SigBlk", Left),
+        ("SigIgn", Left),
+        ("SigCgt", Left),
+    ]);
+    let mut any = false;
+    for Row { process: p, .. } in rows {
+        for s in &p.signals {
+            any = true;
+            let set = |mask: Mask| {
+                if mask == Mask::default() {
+                    "-".to_owned()
+                } else {
+                    mask.to_string()
+                }
+            };
+            table.row(vec![
+                p.pid.to_string(),
+                s.tid.to_string(),
+                set(s.pending),
+                set(s.shared),
+                set(s.blocked),
+                set(s.ignored),
+                set(s.caught),
+            ]);
+        }
+    }
+    if any {
+        format!("\n{}", table.text())
+    } else {
+        String::new()
+    }
 }
 
 /// Both views agree in the usual case; where not, that is the news.

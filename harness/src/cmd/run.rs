@@ -29,6 +29,13 @@ pub fn main(args: cli::Run) -> Result<u8> {
     if let Err(e) = outcome.log {
         crate::ui::say(&format!("ringer: {e}\n"));
     }
+    if let Some(path) = &args.end {
+        let end = format!("{:?}", outcome.end);
+        std::fs::write(path, end).map_err(|why| Error::Output {
+            path: path.clone(),
+            why,
+        })?;
+    }
     Ok(outcome.exit_status)
 }
 

@@ -38,6 +38,21 @@ pub fn without_shim(from: impl Iterator<Item = (OsString, OsString)>) -> Vec<CSt
         .collect()
 }
 
+/// The variables without ringer's, if this ringer runs under another one.
+pub fn native(
+    from: impl Iterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    from.filter(|(name, _)| name != SESSION)
+        .filter_map(|(name, value)| {
+            if name != PRELOAD {
+                return Some((name, value));
+            }
+            let kept: Vec<OsString> = others(&value).collect();
+            let kept = kept.join(OsStr::new(":"));
+            (!kept.is_empty()).then_some((name, kept))
+        })
+}
+
 /// Preloaded libraries that are not ringer's: a ringer under ringer starts a session of its own.
 fn others(value: &OsStr) -> impl Iterator<Item = OsString> + '_ {
     value

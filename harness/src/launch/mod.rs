@@ -30,6 +30,7 @@ use crate::log::{json, Recorder, Settings};
 use crate::session::{self, leftover, Access, Name, Session};
 use crate::sys;
 use crate::sys::clock::{self, Clock};
+use crate::sys::process::State;
 use crate::ui::human;
 
 pub use child::Child;
@@ -47,6 +48,7 @@ pub struct Order<'a> {
 /// What came of it.
 pub struct Outcome {
     pub exit_status: u8,
+    pub end: State,
     pub summary: Summary,
     /// Whether the log could be written.
     pub log: Result<()>,
@@ -125,8 +127,10 @@ fn in_session(order: Order<'_>, session: &Session, library: PathBuf) -> Result<O
     if !session.is_named() && session.is_deserted() {
         session.unlink();
     }
+    let end = end?;
     Ok(Outcome {
-        exit_status: child::exit_status(end?),
+        exit_status: child::exit_status(end),
+        end,
         summary,
         log,
     })
@@ -190,6 +194,18 @@ impl Drop for LogSwitch {
     }
 }
 
+/// `--emulate`: the word, its bit in the session, and the word in a log's header.
+const MECHANISMS: &[(Mechanism, u32, &str)] = &[
+    (Mechanism::Pipe, flag::EMULATE_PIPE, "pipe"),
+    (Mechanism::Signal, flag::EMULATE_SIGNAL, "signal"),
+    (Mechanism::Eventfd, flag::EMULATE_EVENTFD, "eventfd"),
+    (Mechanism::Sysv, flag::EMULATE_SYSV, "sysv"),
+    (Mechanism::Unix, flag::EMULATE_UNIX, "unix"),
+    (Mechanism::Mq, flag::EMULATE_MQ, "mq"),
+    (Mechanism::Sem, flag::EMULATE_SEM, "sem"),
+    (Mechanism::Shm, flag::EMULATE_SHM, "shm"),
+];
+
 fn flags(order: &Order<'_>) -> u32 {
     let options = order.options;
     let has = |m| options.emulate.contains(&m);
@@ -200,15 +216,20 @@ fn flags(order: &Order<'_>) -> u32 {
     if options.session.is_some() {
         flags |= flag::NAMED;
     }
-    if (has(Mechanism::Pipe) || has(Mechanism::All)) && !has(Mechanism::None) {
-        flags |= flag::EMULATE_PIPE;
+    if has(Mechanism::All) && !has(Mechanism::None) {
+        flags |= flag::EMULATE_ALL;
+    }
+    for &(mechanism, bit, _) in MECHANISMS {
+        if has(mechanism) && !has(Mechanism::None) {
+            flags |= bit;
+        }
     }
     flags
 }
 
 fn header(session: &Session, command: &[OsString]) -> json::Header {
     let h = session.header();
-    let emulated = h.has(flag::EMULATE_PIPE) && !h.has(flag::OBSERVE);
+    let emulates = |bit| h.has(bit) && !h.has(flag::OBSERVE);
     json::Header {
         ringer: "log".into(),
         version: json::VERSION,
@@ -220,11 +241,10 @@ fn header(session: &Session, command: &[OsString]) -> json::Header {
             "emulate"
         }
         .into(),
-        emulate: if emulated {
-            vec!["pipe".into()]
-        } else {
-            Vec::new()
-        },
+        emulate: (MECHANISMS.iter())
+            .filter(|(_, bit, _)| emulates(*bit))
+            .map(|(_, _, word)| (*word).into())
+            .collect(),
         command: command
             .iter()
             .map(|arg| arg.to_string_lossy().into_owned())

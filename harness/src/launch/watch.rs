@@ -12,7 +12,8 @@ use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::{self, proc_state, reap, Process};
 
 use crate::arena::processes;
-use crate::sys::{self, process};
+use crate::sys;
+use crate::sys::process::{self, End};
 
 /// An announced child whose parent died gets this long to say who it is.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
@@ -150,7 +151,9 @@ impl Watch {
         let same = |w: &Watched| w.generation == generation;
         if self.by_slot.get(&slot).is_some_and(same) {
             if dead(p) {
-                self.by_slot.remove(&slot);
+                let watched = self.by_slot.remove(&slot);
+                let pidfd = watched.as_ref().and_then(|w| w.pidfd.as_ref());
+                log_death(k, p, pidfd);
                 log_layers(k, slot, p);
                 reap::reap_if(k, slot, generation);
             }
@@ -158,6 +161,43 @@ impl Watch {
             self.by_slot.remove(&slot);
         }
     }
+}
+
+/// By default nobody dies of these.
+const SURVIVED: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// The signal that the process died of, with the record of its sender, if that was one of the session.
+fn log_death<H: Host>(k: &Ctx<'_, H>, p: &Process, pidfd: Option<&OwnedFd>) {
+    let state = p.state.load(Acquire);
+    if !k.log.is_on() || matches!(state, proc_state::FREE | proc_state::DEAD) {
+        return;
+    }
+    let pid = p.pid.load(Relaxed);
+    let (key, record) = (
+        p.signals.sent_key.load(Acquire),
+        p.signals.sent_record.load(Relaxed),
+    );
+    let sent = i64::from(key >> 24);
+    let (signal, cause) = match process::end_of(pid, pidfd) {
+        End::Killed { signal, core } => {
+            let cause = if i64::from(signal) == sent { record } else { 0 };
+            (i64::from(signal) | if core { 0x80 } else { 0 }, cause)
+        }
+        // Nobody can say any more; but it went without a word, and no handler took this one.
+        End::Unknown if sent != 0 && !SURVIVED.contains(&(sent as i32)) => (sent | 0x100, record),
+        End::Exited | End::Unknown => return,
+    };
+    k.log
+        .event(Kind::SigKilled, cause, (signal, u64::from(pid), 0));
 }
 
 /// The counts that the process could not log itself.

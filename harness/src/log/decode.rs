@@ -1,16 +1,21 @@
 //! From a record of a thread's ring to an entry of the log.
 
+mod signal;
+
 use std::cell::Cell;
 
 use std::sync::Arc;
 
 use ringer_kernel::log::record::layer;
-use ringer_kernel::log::{ring, Cause, Kind, Record};
+use ringer_kernel::log::{object, ring, Cause, Kind, Record};
 
 use super::drain::{Raw, Who};
 use super::entry::{Calls, End, Entry, ErrorNumber, Layer, Object, Op};
 use super::flags;
 use super::merge::Merged;
+use super::mq;
+use super::named;
+use super::sysv;
 use crate::sys::clock::Clock;
 
 /// A thread as records of it are labelled.
@@ -38,7 +43,7 @@ impl Decoder {
     }
 
     /// An id that no record has: there is no ring 0.
-    fn own_id(&self) -> u64 {
+    pub fn own_id(&self) -> u64 {
         self.own.set(self.own.get() + 1);
         ring::record_id(0, self.own.get())
     }
@@ -114,6 +119,26 @@ impl Decoder {
             | Kind::KernelWrite
             | Kind::KernelRead => transfer(&mut e, r, kind),
             Kind::Block | Kind::Wake | Kind::Interrupted => self.wait(&mut e, r, kind),
+            Kind::SocketPair
+            | Kind::SocketSend
+            | Kind::SocketRecv
+            | Kind::SendFailed
+            | Kind::RecvFailed
+            | Kind::Shutdown
+            | Kind::SetOption => socket(&mut e, r, kind),
+            Kind::EventfdCreate | Kind::EventfdWrite | Kind::EventfdRead => {
+                counter(&mut e, r, kind)
+            }
+            Kind::SigSend
+            | Kind::SigSendFailed
+            | Kind::SigAccept
+            | Kind::SigHandler
+            | Kind::SigReturn
+            | Kind::SigMask
+            | Kind::SigAction
+            | Kind::SigWait
+            | Kind::SigBounced
+            | Kind::SigKilled => signal::decode(&mut e, r, kind, &self.clock),
             Kind::Start
             | Kind::Exit
             | Kind::Fork
@@ -121,12 +146,24 @@ impl Decoder {
             | Kind::ExecFailed
             | Kind::Layers
             | Kind::Reaped => process(&mut e, r, kind),
-            _ => object(&mut e, r, kind),
+            _ if sysv::decode(&mut e, r, kind, |ticks| self.clock.ns(ticks)) => {}
+            _ if named::is_named(kind) => named::decode(&mut e, r, kind, |t| self.clock.ns(t)),
+            _ if mq::is_mq(kind) => mq::decode(&mut e, r, kind),
+            _ => of_object(&mut e, r, kind),
+        }
+        if !has_ends(r.object) && !matches!(kind, Kind::Block) {
+            let of_a_socket = r.object & 0xf000_0000 == object::SOCKET;
+            if let Some(end) = e.end.take().filter(|_| of_a_socket && names_a_side(kind)) {
+                e.side = Some(u8::from(end == End::Write));
+            }
         }
         e
     }
 
     fn wait(&self, e: &mut Entry, r: &Record, kind: Kind) {
+        if kind == Kind::Block && r.object & 0xf000_0000 == object::SOCKET {
+            e.side = Some(r.c as u8 & 1);
+        }
         match kind {
             Kind::Block => {
                 e.op = Op::Block;
@@ -170,6 +207,84 @@ fn transfer(e: &mut Entry, r: &Record, kind: Kind) {
             e.kernel = true;
             result(e, r.a);
             e.bytes = u64::try_from(r.a).ok();
+        }
+    }
+}
+
+/// Records that have an end of a pipe, or one of a pair of sockets.
+fn names_a_side(kind: Kind) -> bool {
+    matches!(kind, Kind::Adopt | Kind::Dup | Kind::Close)
+}
+
+/// Whether descriptors of this object are of one of two ends.
+fn has_ends(object: u32) -> bool {
+    matches!(object & 0xf000_0000, object::PIPE | object::FIFO)
+}
+
+/// Pairs of sockets: each direction is a stream of its own.
+fn socket(e: &mut Entry, r: &Record, kind: Kind) {
+    let side = |raw: u64| Some(raw as u8 & 1);
+    match kind {
+        Kind::SocketPair => {
+            e.op = Op::Socketpair;
+            e.ret = Some(0);
+            e.fds = Some([r.a as i32, r.b as i32]);
+            e.flags = Some(flags::socket(r.c));
+        }
+        Kind::SocketSend | Kind::SocketRecv => {
+            let sends = kind == Kind::SocketSend;
+            e.op = if sends { Op::Write } else { Op::Read };
+            e.ret = Some(r.a);
+            e.bytes = Some(r.a as u64);
+            e.pos = Some([r.b, r.b.saturating_add(r.a as u64)]);
+            e.queued = Some(r.c >> 1);
+            e.side = side(r.c);
+        }
+        Kind::SendFailed | Kind::RecvFailed => {
+            let sends = kind == Kind::SendFailed;
+            e.op = if sends { Op::Write } else { Op::Read };
+            e.side = side(r.c);
+            match r.a {
+                0 => e.ret = Some(0),
+                errno => {
+                    e.ret = Some(-1);
+                    e.errno = Some(ErrorNumber(errno as i32));
+                    e.bytes = (r.b != 0).then_some(r.b);
+                }
+            }
+        }
+        Kind::Shutdown => {
+            e.op = Op::Shutdown;
+            e.ret = Some(0);
+            e.flags = Some(flags::shutdown(r.a));
+            e.side = side(r.b);
+        }
+        _ => {
+            e.op = Op::SetOption;
+            e.ret = Some(0);
+            e.option = Some((r.a, r.b));
+            e.side = side(r.c);
+        }
+    }
+}
+
+/// eventfds: what was added or taken, and the counter.
+fn counter(e: &mut Entry, r: &Record, kind: Kind) {
+    match kind {
+        Kind::EventfdCreate => {
+            e.op = Op::Eventfd2;
+            e.ret = Some(r.a);
+            e.fd = None;
+            e.count = Some(r.b);
+            e.flags = Some(flags::eventfd2(r.c));
+        }
+        _ => {
+            let writes = kind == Kind::EventfdWrite;
+            e.op = if writes { Op::Write } else { Op::Read };
+            e.ret = Some(8);
+            e.bytes = Some(8);
+            e.count = Some(r.a as u64);
+            e.counter = Some([r.b, r.c]);
         }
     }
 }
@@ -228,7 +343,7 @@ fn process(e: &mut Entry, r: &Record, kind: Kind) {
     }
 }
 
-fn object(e: &mut Entry, r: &Record, kind: Kind) {
+fn of_object(e: &mut Entry, r: &Record, kind: Kind) {
     let end = |raw: u64| Some(End::from_raw(raw));
     match kind {
         Kind::Create => {
@@ -256,7 +371,10 @@ fn object(e: &mut Entry, r: &Record, kind: Kind) {
         }
         Kind::Free => {
             e.op = Op::Free;
-            e.bytes = Some(r.a as u64);
+            match r.object & 0xf000_0000 {
+                object::MQ => e.messages = Some(r.a as u64),
+                _ => e.bytes = Some(r.a as u64),
+            }
         }
         Kind::Demote => {
             e.op = Op::Demote;
@@ -272,7 +390,7 @@ fn object(e: &mut Entry, r: &Record, kind: Kind) {
             e.op = Op::SetFlags;
             e.ret = Some(0);
             e.end = end(r.b);
-            e.flags = Some(flags::status(r.a as u64 & !3 | (r.b & 1)));
+            e.flags = Some(flags::status(r.a as u64 & !3 | (r.b & 3)));
         }
         Kind::Orphaned => {
             e.op = Op::Orphaned;

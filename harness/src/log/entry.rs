@@ -6,94 +6,13 @@ use std::sync::Arc;
 
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 
+use super::sysv::Sysv;
 use ringer_kernel::abi::Errno;
+use ringer_kernel::log::object;
 
-/// What happened. In JSON: the variant's name in kebab-case.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Op {
-    Start,
-    Exit,
-    Fork,
-    Exec,
-    Layers,
-    Reaped,
-    Pipe2,
-    Adopt,
-    Dup,
-    Close,
-    Free,
-    Demote,
-    Resize,
-    Watch,
-    SetFlags,
-    Write,
-    Read,
-    Block,
-    Wake,
-    Interrupted,
-    Orphaned,
-    Lost,
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
+pub use super::op::Op;
 
-impl Op {
-    pub const ALL: [Op; 22] = [
-        Op::Start,
-        Op::Exit,
-        Op::Fork,
-        Op::Exec,
-        Op::Layers,
-        Op::Reaped,
-        Op::Pipe2,
-        Op::Adopt,
-        Op::Dup,
-        Op::Close,
-        Op::Free,
-        Op::Demote,
-        Op::Resize,
-        Op::Watch,
-        Op::SetFlags,
-        Op::Write,
-        Op::Read,
-        Op::Block,
-        Op::Wake,
-        Op::Interrupted,
-        Op::Orphaned,
-        Op::Lost,
-    ];
-
-    /// As in JSON and in `-e`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Op::Start => "start",
-            Op::Exit => "exit",
-            Op::Fork => "fork",
-            Op::Exec => "exec",
-            Op::Layers => "layers",
-            Op::Reaped => "reaped",
-            Op::Pipe2 => "pipe2",
-            Op::Adopt => "adopt",
-            Op::Dup => "dup",
-            Op::Close => "close",
-            Op::Free => "free",
-            Op::Demote => "demote",
-            Op::Resize => "resize",
-            Op::Watch => "watch",
-            Op::SetFlags => "set-flags",
-            Op::Write => "write",
-            Op::Read => "read",
-            Op::Block => "block",
-            Op::Wake => "wake",
-            Op::Interrupted => "interrupted",
-            Op::Orphaned => "orphaned",
-            Op::Lost => "lost",
-            Op::Unknown => "unknown",
-        }
-    }
-}
+use super::signals::Signal;
 
 /// By which way the call reached ringer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -130,13 +49,14 @@ impl End {
     }
 }
 
-/// `pipe#3`.
+/// `pipe#3`: see `ringer_kernel::log::object`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Object(pub u32);
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pipe#{}", self.0)
+        let (class, number) = object::name(self.0);
+        write!(f, "{class}#{number}")
     }
 }
 
@@ -144,10 +64,20 @@ impl std::str::FromStr for Object {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Object, ()> {
-        text.strip_prefix("pipe#")
-            .and_then(|n| n.parse().ok())
-            .map(Object)
-            .ok_or(())
+        let (class, number) = text.split_once('#').ok_or(())?;
+        let number = number.parse().map_err(drop)?;
+        object::parse(class, number).map(Object).ok_or(())
+    }
+}
+
+impl Object {
+    /// One of `ringer_kernel::log::object`'s classes.
+    pub fn class(self) -> u32 {
+        self.0 & 0xf000_0000
+    }
+
+    pub fn is_pipe(self) -> bool {
+        matches!(self.class(), object::PIPE | object::FIFO)
     }
 }
 
@@ -287,11 +217,40 @@ pub struct Entry {
     /// wake: time asleep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slept_ns: Option<u64>,
-    /// lost: how many.
+    /// lost: how many. eventfd2: the counter at first. write and read of one: what was moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// Which of a pair of sockets: 0 or 1, as socketpair gave them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<u8>,
+    /// set-option: which, and its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub option: Option<(i64, u64)>,
+    /// An eventfd's counter, before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counter: Option<[u64; 2]>,
+    /// Of a semaphore, in its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<u64>,
+    /// The first bytes of a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A message's priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prio: Option<u32>,
+    /// Messages in the queue afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    /// mq_maxmsg and mq_msgsize of a new queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<Calls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Box<Signal>>,
+    /// What only System V IPC has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sysv: Option<Box<Sysv>>,
     /// unknown: the record's number and its words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<(u16, i64, u64, u64)>,
@@ -303,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_operation_has_one_name_in_json_and_in_filters() {
-        for op in Op::ALL {
+        for &op in Op::ALL {
             let json = serde_json::to_string(&op).unwrap();
             assert_eq!(json, format!("\"{}\"", op.name()));
             assert_eq!(serde_json::from_str::<Op>(&json).unwrap(), op);

@@ -3,25 +3,32 @@
 //! ```text
 //! EXPR  = [trace=] [!] ITEM , ITEM ...      one of the items (with !: none of them)
 //! ITEM  = read, write, pipe2 ...            an operation
-//!       | %pipe %desc %wait %process        a family of operations
-//!       | pipe  pipe#3                      what it is about
+//!       | %pipe %desc %wait %process %sysv  a family of operations
+//!       | signal %signal                    likewise: everything about signals
+//!       | pipe eventfd pipe#3 sig#91        what it is about
+//!       | signal=USR1                       which signal
 //!       | pid=123  comm=sort  errno=EPIPE   who, and how it went
 //! ```
 //!
 //! Of several `-e`, all must agree.
 
+use ringer_kernel::log::object;
+
 use super::entry::{Entry, Object, Op};
+use super::signals::{Number, Signal};
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug)]
 enum Item {
     Op(Op),
     Family(fn(Op) -> bool),
-    AnyPipe,
+    /// One of `ringer_kernel::log::object`'s classes.
+    Class(u32),
     Object(Object),
     Pid(u32),
     Comm(String),
     Errno(String),
+    Signal(Number),
 }
 
 #[derive(Clone, Debug)]
@@ -79,17 +86,36 @@ fn item(word: &str) -> Result<Item> {
     if let Some(errno) = word.strip_prefix("errno=") {
         return Ok(Item::Errno(errno.to_owned()));
     }
+    if let Some(name) = word.strip_prefix("signal=") {
+        return Number::parse(name).map(Item::Signal).ok_or_else(bad);
+    }
+    // As objects of their own they are named by some of their entries only.
+    if matches!(word, "signal" | "%signal" | "sig") {
+        return Ok(Item::Family(Op::is_signal));
+    }
+    if let Some(class) = object::parse(word, 0) {
+        return Ok(Item::Class(class));
+    }
     if let Ok(object) = word.parse() {
         return Ok(Item::Object(object));
     }
     Ok(match word {
-        "pipe" => Item::AnyPipe,
-        "%pipe" => Item::Family(|op| !is_process(op) && op != Op::Lost),
+        "%pipe" => {
+            Item::Family(|op| !is_process(op) && !op.is_signal() && op != Op::Lost && !is_sysv(op))
+        }
+        "%sysv" => Item::Family(is_sysv),
         "%process" => Item::Family(is_process),
         "%desc" => Item::Family(|op| {
             matches!(
                 op,
-                Op::Pipe2 | Op::Adopt | Op::Dup | Op::Close | Op::SetFlags
+                Op::Pipe2
+                    | Op::Eventfd2
+                    | Op::Socketpair
+                    | Op::MqOpen
+                    | Op::Adopt
+                    | Op::Dup
+                    | Op::Close
+                    | Op::SetFlags
             )
         }),
         "%wait" => Item::Family(|op| matches!(op, Op::Block | Op::Wake | Op::Interrupted)),
@@ -98,11 +124,16 @@ fn item(word: &str) -> Result<Item> {
         "fcntl" => Item::Family(|op| matches!(op, Op::SetFlags | Op::Resize)),
         _ => Item::Op(
             Op::ALL
-                .into_iter()
+                .iter()
+                .copied()
                 .find(|op| op.name() == word)
                 .ok_or_else(bad)?,
         ),
     })
+}
+
+fn is_sysv(op: Op) -> bool {
+    super::sysv::is_call(op) || op == Op::SemUndo
 }
 
 fn is_process(op: Op) -> bool {
@@ -117,10 +148,14 @@ impl Item {
         match self {
             Item::Op(op) => e.op == *op,
             Item::Family(has) => has(e.op),
-            Item::AnyPipe => e.obj.is_some(),
-            Item::Object(object) => e.obj == Some(*object),
+            Item::Class(class) => e.obj.is_some_and(|o| o.class() == *class),
+            Item::Object(object) => {
+                let among = |s: &Signal| s.with == Some(*object) || s.frees.contains(object);
+                e.obj == Some(*object) || e.signal.as_deref().is_some_and(among)
+            }
             Item::Pid(pid) => e.pid == *pid || e.tid == *pid,
             Item::Comm(comm) => *e.comm == **comm,
+            Item::Signal(signal) => e.signal.as_ref().is_some_and(|s| s.is_about(*signal)),
             Item::Errno(name) => e.errno.is_some_and(|n| n.name() == name.as_str()),
         }
     }
@@ -175,6 +210,7 @@ mod tests {
         assert_eq!(admitted(&["pid=1"]), [0, 2]);
         assert_eq!(admitted(&["comm=sort"]), [3]);
         assert_eq!(admitted(&["errno=EPIPE"]), [4]);
+        assert!(admitted(&["signal"]).is_empty());
         assert_eq!(admitted(&["all"]), [0, 1, 2, 3, 4]);
         assert!(admitted(&["none"]).is_empty());
     }
@@ -188,8 +224,56 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_is_followed_by_its_number_or_its_name() {
+        let sig = |n| Object(object::SIGNAL | n);
+        let of = |op, obj, signal| Entry {
+            op,
+            obj,
+            signal: Some(Box::new(signal)),
+            ..Entry::default()
+        };
+        let named = |n| Signal {
+            name: Some(Number(n)),
+            ..Signal::default()
+        };
+        let lets_through = Signal {
+            set: Some(crate::log::signals::Mask(1 << 9)),
+            frees: vec![sig(91)],
+            ..Signal::default()
+        };
+        let all = [
+            of(Op::Kill, Some(sig(91)), named(10)),
+            of(Op::Sigprocmask, None, lets_through),
+            of(Op::Handler, Some(sig(91)), named(10)),
+            of(Op::Kill, Some(sig(92)), named(15)),
+            Entry::default(),
+        ];
+        let admitted = |expression: &str| -> Vec<usize> {
+            let filter = Filter::parse(&[expression.to_owned()]).unwrap();
+            (0..all.len()).filter(|i| filter.admits(&all[*i])).collect()
+        };
+        for everything in ["signal", "%signal", "sig", "trace=%signal"] {
+            assert_eq!(admitted(everything), [0, 1, 2, 3]);
+        }
+        assert_eq!(admitted("sig#91"), [0, 1, 2]);
+        assert_eq!(admitted("signal=USR1"), [0, 1, 2]);
+        assert_eq!(admitted("signal=SIGTERM,sigprocmask"), [1, 3]);
+        assert_eq!(admitted("kill"), [0, 3]);
+        assert_eq!(admitted("%pipe"), [4]);
+        assert_eq!(admitted("!%signal"), [4]);
+    }
+
+    #[test]
     fn nonsense_is_named() {
-        for bad in ["", "reed", "pid=x", "%pips", "pipe#x"] {
+        for bad in [
+            "",
+            "reed",
+            "pid=x",
+            "%pips",
+            "pipe#x",
+            "signal=",
+            "signal=USR3",
+        ] {
             let word = Filter::parse(&[bad.to_owned()]);
             assert!(matches!(word, Err(Error::BadFilter { .. })), "{bad}");
         }

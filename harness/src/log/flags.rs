@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 const OPEN: &[(u64, &str)] = &[
+    (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),
     (0o2000, "O_APPEND"),
     (0o4000, "O_NONBLOCK"),
@@ -12,6 +13,14 @@ const OPEN: &[(u64, &str)] = &[
     (0o1000000, "O_NOATIME"),
     (0o2000000, "O_CLOEXEC"),
 ];
+
+const EVENTFD: &[(u64, &str)] = &[
+    (1, "EFD_SEMAPHORE"),
+    (0o4000, "EFD_NONBLOCK"),
+    (0o2000000, "EFD_CLOEXEC"),
+];
+
+const SOCKET: &[(u64, &str)] = &[(0o4000, "SOCK_NONBLOCK"), (0o2000000, "SOCK_CLOEXEC")];
 
 const CLONE: &[(u64, &str)] = &[
     (0x100, "CLONE_VM"),
@@ -28,9 +37,57 @@ const CLONE: &[(u64, &str)] = &[
     (0x1000000, "CLONE_CHILD_SETTID"),
 ];
 
+const ACTION: &[(u64, &str)] = &[
+    (0x1, "SA_NOCLDSTOP"),
+    (0x2, "SA_NOCLDWAIT"),
+    (0x4, "SA_SIGINFO"),
+    (0x0800_0000, "SA_ONSTACK"),
+    (0x1000_0000, "SA_RESTART"),
+    (0x4000_0000, "SA_NODEFER"),
+    (0x8000_0000, "SA_RESETHAND"),
+];
+
+/// Flags of sigaction(2).
+pub fn sigaction(flags: u64) -> Cow<'static, str> {
+    names(flags, ACTION, "0")
+}
+
 /// Flags of pipe2(2).
 pub fn pipe2(flags: u64) -> Cow<'static, str> {
     names(flags, OPEN, "0")
+}
+
+/// Flags of eventfd2(2).
+pub fn eventfd2(flags: u64) -> Cow<'static, str> {
+    names(flags, EVENTFD, "0")
+}
+
+/// A socket's type, with its flags.
+pub fn socket(raw: u64) -> Cow<'static, str> {
+    let kind = match raw & 0xf {
+        1 => "SOCK_STREAM",
+        2 => "SOCK_DGRAM",
+        5 => "SOCK_SEQPACKET",
+        _ => "?",
+    };
+    match names(raw & !0xf, SOCKET, "") {
+        rest if rest.is_empty() => kind.into(),
+        rest => format!("{kind}|{rest}").into(),
+    }
+}
+
+/// What shutdown(2) is to end.
+pub fn shutdown(how: i64) -> Cow<'static, str> {
+    match how {
+        0 => "SHUT_RD".into(),
+        1 => "SHUT_WR".into(),
+        _ => "SHUT_RDWR".into(),
+    }
+}
+
+/// Flags of mq_open(3).
+pub fn mq_open(flags: u64) -> Cow<'static, str> {
+    status(flags)
 }
 
 /// File status flags, as F_SETFL takes them, with the access mode of the end.

@@ -22,10 +22,10 @@ pub struct Share {
     pub bytes: u64,
 }
 
-/// What has been written and not yet read, for each pipe.
+/// What has been written and not yet read, for each pipe and each direction of a pair of sockets.
 #[derive(Default)]
 pub struct Flow {
-    unread: HashMap<Object, VecDeque<Chunk>>,
+    unread: HashMap<(Object, u8), VecDeque<Chunk>>,
 }
 
 impl Flow {
@@ -33,20 +33,29 @@ impl Flow {
     pub fn follow(&mut self, e: &mut Entry) -> Vec<Share> {
         let mut shares = Vec::new();
         let Some(object) = e.obj else { return shares };
+        // Of a pair of sockets, each direction by who sends there.
+        let side = e.side.unwrap_or(0);
+        let from = match e.op {
+            Op::Read if e.side.is_some() => side ^ 1,
+            _ => side,
+        };
         match (e.op, e.pos) {
-            (Op::Write, Some([from, to])) if from < to => {
+            (Op::Write, Some([begin, to])) if begin < to => {
                 let chunk = Chunk {
-                    from,
+                    from: begin,
                     to,
                     id: e.id,
                     writer: e.comm.clone(),
                 };
-                self.unread.entry(object).or_default().push_back(chunk);
+                self.unread
+                    .entry((object, from))
+                    .or_default()
+                    .push_back(chunk);
             }
-            (Op::Read, Some([from, to])) if from < to => {
+            (Op::Read, Some([begin, to])) if begin < to => {
                 let mut ids = Vec::new();
-                if let Some(unread) = self.unread.get_mut(&object) {
-                    take(unread, from, to, &mut ids, &mut shares);
+                if let Some(unread) = self.unread.get_mut(&(object, from)) {
+                    take(unread, begin, to, &mut ids, &mut shares);
                 }
                 // A saved log knows already, and perhaps more: it may leave writes out.
                 if e.from.is_empty() {
@@ -54,7 +63,8 @@ impl Flow {
                 }
             }
             (Op::Free | Op::Demote, _) => {
-                self.unread.remove(&object);
+                self.unread.remove(&(object, 0));
+                self.unread.remove(&(object, 1));
             }
             _ => {}
         }

@@ -72,7 +72,7 @@ impl Begin {
     pub fn now(header: &Header) -> Begin {
         Begin {
             tsc: clock::tsc(),
-            objects: header.pipe_ids.load(Relaxed),
+            objects: header.object_ids.load(Relaxed),
         }
     }
 }

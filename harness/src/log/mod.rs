@@ -15,10 +15,16 @@ pub mod flags;
 mod flow;
 pub mod json;
 mod merge;
+mod mq;
+mod named;
+pub mod op;
 pub mod recorder;
 pub mod saved;
+pub mod signals;
+mod sigstory;
 mod story;
 pub mod summary;
+pub mod sysv;
 mod text;
 
 pub use filter::Filter;

@@ -21,6 +21,7 @@ use super::flow::Flow;
 use super::json::{self, Header};
 pub use super::merge::Begin;
 use super::merge::{Merged, Merger};
+use super::sigstory::SigStory;
 use super::story::Story;
 use super::summary::{Accounts, Summary};
 use super::text;
@@ -127,6 +128,7 @@ pub fn discard(arena: Arena, stop: &AtomicBool) {
 struct Teller {
     decoder: Decoder,
     merger: Merger,
+    signals: SigStory,
     voice: Voice,
 }
 
@@ -136,6 +138,7 @@ impl Teller {
         Teller {
             decoder: Decoder::new(clock),
             merger: Merger::new(begin, &clock),
+            signals: SigStory::default(),
             voice: Voice::new(settings),
         }
     }
@@ -164,7 +167,12 @@ impl Teller {
 
     fn say(&mut self, ready: &mut Vec<Merged>) {
         for merged in ready.drain(..) {
-            let entry = self.decoder.decode(&merged);
+            let mut entry = self.decoder.decode(&merged);
+            let (decoder, voice) = (&self.decoder, &mut self.voice);
+            self.signals.follow(&mut entry, |e| {
+                let id = decoder.own_id();
+                voice.entry(Entry { id, ..e });
+            });
             self.voice.entry(entry);
         }
     }

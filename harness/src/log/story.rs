@@ -16,6 +16,7 @@ pub struct Seen {
     pub op: Op,
     pub obj: Option<Object>,
     pub pos: Option<[u64; 2]>,
+    pub t_ns: u64,
 }
 
 #[derive(Default)]
@@ -33,8 +34,11 @@ impl Story {
     pub fn remember(&mut self, e: &Entry) {
         let can_cause = match e.op {
             Op::Write | Op::Read => e.pos.is_some(),
+            Op::Kill | Op::Sigprocmask | Op::Handler => true,
+            Op::SignalWait | Op::Interrupted => true,
             Op::Close | Op::Demote | Op::Resize | Op::Reaped => true,
-            _ => false,
+            Op::MqSend | Op::MqReceive => e.errno.is_none(),
+            op => super::sysv::can_cause(op),
         };
         if !can_cause || e.id == 0 {
             return;
@@ -50,6 +54,7 @@ impl Story {
             op: e.op,
             obj: e.obj,
             pos: e.pos,
+            t_ns: e.t_ns,
         };
         if self.seen.insert(e.id, seen).is_none() {
             self.order.push_back(e.id);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Calls, Entry, Object, Op};
 use super::flow::Share;
 use super::json::Header;
+use super::signals::Became;
 use crate::ui::human;
 
 /// `{"summary": ...}`, the last line of a log.
@@ -26,6 +27,7 @@ pub struct Summary {
     pub blocked_ns: u64,
     pub layers: Calls,
     pub pipes: Pipes,
+    pub signals: Signals,
     pub demotions: Vec<Demotion>,
     /// Programs that ringer could not get into.
     pub escaped: Vec<Escape>,
@@ -48,6 +50,21 @@ pub struct Pipes {
     pub demoted: u64,
     /// The kernel's from the beginning (observe mode).
     pub kernel: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Signals {
+    /// By processes of the session.
+    pub sent: u64,
+    /// Those of them that the kernel carried.
+    pub kernel: u64,
+    /// Handlers that were called.
+    pub handled: u64,
+    /// Taken by sigwait and its like.
+    pub taken: u64,
+    /// Processes that died of one.
+    pub killed: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -116,12 +133,12 @@ impl Accounts {
         if e.pid != 0 && &*e.comm != "ringer" {
             self.processes.insert(e.pid);
         }
-        if let Some(object) = e.obj {
+        if let Some(object) = e.obj.filter(|_| !e.op.is_signal()) {
             self.objects.insert(object);
         }
         match e.op {
-            Op::Write => sum.bytes += moved(e),
-            Op::Read => {
+            Op::Write if is_stream(e) => sum.bytes += moved(e),
+            Op::Read if is_stream(e) => {
                 sum.bytes_read += moved(e);
                 self.talk(e, shares);
             }
@@ -149,6 +166,14 @@ impl Accounts {
                     why: e.why.as_deref().unwrap_or("unknown").to_owned(),
                 });
             }
+            Op::Kill if e.obj.is_some() => {
+                let became = e.signal.as_ref().and_then(|s| s.became);
+                sum.signals.sent += u64::from(became != Some(Became::Full));
+                sum.signals.kernel += u64::from(became == Some(Became::Kernel));
+            }
+            Op::Handler => sum.signals.handled += 1,
+            Op::Sigtimedwait => sum.signals.taken += 1,
+            Op::Killed => sum.signals.killed += 1,
             Op::Reaped => sum.reaped += 1,
             Op::Lost if e.obj.is_some() => sum.missing += e.count.unwrap_or(0),
             Op::Lost => sum.lost += e.count.unwrap_or(0),
@@ -183,9 +208,9 @@ impl Accounts {
         sum.processes = self.processes.len() as u64;
         sum.objects = self.objects.len() as u64;
         self.layers.values().for_each(|calls| sum.layers += *calls);
-        sum.pipes.kernel = self.observed.len() as u64;
+        sum.pipes.kernel = self.observed.iter().filter(|o| o.is_pipe()).count() as u64;
         sum.pipes.emulated = sum.pipes.emulated.saturating_sub(sum.pipes.kernel);
-        sum.pipes.demoted = self.demoted.len() as u64;
+        sum.pipes.demoted = self.demoted.iter().filter(|o| o.is_pipe()).count() as u64;
         sum.talk = self
             .talk
             .iter()
@@ -200,6 +225,27 @@ impl Accounts {
             .sort_by(|a, b| (b.bytes, &a.from, &a.to).cmp(&(a.bytes, &b.from, &b.to)));
         sum
     }
+}
+
+impl Summary {
+    fn write_signals(&self, out: &mut String) -> std::fmt::Result {
+        let s = self.signals;
+        writeln!(
+            out,
+            "{} sent ({} by the kernel), {} handled, {} taken; killed: {}",
+            human::plural(s.sent, "signal"),
+            s.kernel,
+            s.handled,
+            s.taken,
+            human::plural_es(s.killed, "process"),
+        )
+    }
+}
+
+/// Bytes of an eventfd are a number, not data.
+fn is_stream(e: &Entry) -> bool {
+    e.obj
+        .is_none_or(|o| o.class() != ringer_kernel::log::object::EVENTFD)
 }
 
 fn moved(e: &Entry) -> u64 {
@@ -236,6 +282,9 @@ impl Summary {
         }
         if self.talk.len() > 10 {
             writeln!(out, "  and {} pairs more", self.talk.len() - 10)?;
+        }
+        if self.signals != Signals::default() {
+            self.write_signals(out)?;
         }
         let Calls { hook, trap, passed } = self.layers;
         writeln!(

@@ -8,10 +8,17 @@
 //!
 //! The dots stand for what the log does not hold: where the bytes are, and how many were wanted.
 
+mod signal;
+
 use std::fmt::Write;
 
+use ringer_kernel::log::object;
+
 use super::entry::{End, Entry, Layer, Op};
+use super::mq;
+use super::named;
 use super::story::{Seen, Story};
+use super::sysv;
 use crate::sys;
 use crate::ui::human;
 
@@ -58,7 +65,9 @@ fn paint(e: &Entry, color: Color) -> Option<(&'static str, &'static str)> {
     }
     match e.op {
         _ if e.errno.is_some() => Some(("\x1b[31m", "\x1b[39m")),
-        Op::Lost | Op::Demote | Op::Orphaned | Op::Reaped => Some(("\x1b[33m", "\x1b[39m")),
+        Op::Lost | Op::Demote | Op::Orphaned | Op::Reaped | Op::Killed => {
+            Some(("\x1b[33m", "\x1b[39m"))
+        }
         _ if !is_call(e) => Some(("\x1b[2m", "\x1b[22m")),
         _ => None,
     }
@@ -68,6 +77,10 @@ fn paint(e: &Entry, color: Color) -> Option<(&'static str, &'static str)> {
 fn is_call(e: &Entry) -> bool {
     match e.op {
         Op::Pipe2
+        | Op::Eventfd2
+        | Op::Socketpair
+        | Op::Shutdown
+        | Op::SetOption
         | Op::Dup
         | Op::Close
         | Op::SetFlags
@@ -75,14 +88,18 @@ fn is_call(e: &Entry) -> bool {
         | Op::Read
         | Op::Resize
         | Op::Fork => true,
+        op if mq::is_call(op) || named::is_call(op) => true,
         Op::Exec => e.ret.is_some(),
-        _ => false,
+        op => signal::is_call(op) || sysv::is_call(op),
     }
 }
 
 fn what(out: &mut String, e: &Entry, story: &Story) {
+    if sysv::what(out, e) {
+        return;
+    }
     let fd = e.fd.map_or_else(|| "?".to_owned(), |fd| fd.to_string());
-    let object = object(e);
+    let object = object_name(e);
     let result: std::fmt::Result = (|| match e.op {
         Op::Start if e.yes == Some(true) => write!(out, "--- runs a new program ---"),
         Op::Start => write!(out, "--- started by {} ---", e.who.unwrap_or(0)),
@@ -128,6 +145,27 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
             )?;
             ret(out, e)
         }
+        Op::Socketpair => {
+            let [a, b] = e.fds.unwrap_or([-1, -1]);
+            let flags = e.flags.as_deref().unwrap_or("?");
+            write!(out, "socketpair(AF_UNIX, {flags}, 0, [{a}, {b}])")?;
+            ret(out, e)
+        }
+        Op::Shutdown => {
+            let how = e.flags.as_deref().unwrap_or("?");
+            write!(out, "shutdown({fd}, {how})")?;
+            ret(out, e)
+        }
+        Op::SetOption => {
+            let (name, value) = e.option.unwrap_or_default();
+            write!(out, "setsockopt({fd}, SOL_SOCKET, {name}, {value})")?;
+            ret(out, e)
+        }
+        Op::Eventfd2 => {
+            let flags = e.flags.as_deref().unwrap_or("0");
+            write!(out, "eventfd2({}, {flags})", e.count.unwrap_or(0))?;
+            ret(out, e)
+        }
         Op::Adopt => write!(out, "--- has {object} as descriptor {fd} ---"),
         Op::Dup => {
             write!(out, "dup({fd})")?;
@@ -137,7 +175,14 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
             write!(out, "close({fd})")?;
             ret(out, e)
         }
+        Op::Free if e.messages.is_some_and(|n| n > 0) => {
+            let n = human::plural(e.messages.unwrap_or(0), "message");
+            write!(out, "--- {object} is gone, {n} unread in it ---")
+        }
         Op::Free => match e.bytes.unwrap_or(0) {
+            n if n != 0 && is_counter(e) => {
+                write!(out, "--- {object} is gone, its counter was {n} ---")
+            }
             0 => write!(out, "--- {object} is gone ---"),
             n => write!(
                 out,
@@ -145,12 +190,14 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
                 human::bytes_exactly(n)
             ),
         },
-        Op::Demote => write!(
-            out,
-            "--- {object} goes to the kernel: {}; {} moved ---",
-            e.why.as_deref().unwrap_or("unknown"),
-            human::bytes_exactly(e.bytes.unwrap_or(0))
-        ),
+        Op::Demote => {
+            let why = e.why.as_deref().unwrap_or("unknown");
+            let what = match e.bytes.unwrap_or(0) {
+                n if is_counter(e) => format!("its counter was {n}"),
+                n => format!("{} moved", human::bytes_exactly(n)),
+            };
+            write!(out, "--- {object} goes to the kernel: {why}; {what} ---")
+        }
         Op::Resize => {
             let bytes = u64::from(e.slots.unwrap_or(0)) * 4096;
             write!(out, "fcntl({fd}, F_SETPIPE_SZ, {bytes}) = {bytes}")
@@ -165,7 +212,14 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
             ret(out, e)
         }
         Op::Write | Op::Read => {
-            write!(out, "{}({fd}, ...)", e.op.name())?;
+            match e.count {
+                None if e.side.is_some() => {
+                    let name = if e.op == Op::Write { "send" } else { "recv" };
+                    write!(out, "{name}({fd}, ...)")?;
+                }
+                Some(n) => write!(out, "{}({fd}, [{n}], 8)", e.op.name())?,
+                None => write!(out, "{}({fd}, ...)", e.op.name())?,
+            }
             ret(out, e)
         }
         Op::Block => {
@@ -200,7 +254,18 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
                 None => write!(out, "--- {lost} lost here ---"),
             }
         }
-        Op::Unknown => match e.raw {
+        op if op.is_signal() => signal::what(out, e, story),
+        Op::MqAdmit | Op::MqNotified => mq::text(out, e, &fd, &object),
+        Op::MqOpen | Op::MqUnlink | Op::MqSend | Op::MqReceive | Op::MqNotify => {
+            mq::text(out, e, &fd, &object)?;
+            ret(out, e)
+        }
+        op if named::is_call(op) => {
+            named::text(out, e)?;
+            named::ret(out, e, ret)
+        }
+        // (Those of System V are told by `sysv::what`.)
+        _ => match e.raw {
             Some((kind, a, b, c)) => write!(out, "--- record {kind} ({a}, {b}, {c}) ---"),
             None => write!(out, "--- a record of another version ---"),
         },
@@ -209,18 +274,25 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
 }
 
 /// `= 8`, `= -1 EAGAIN (Resource temporarily unavailable)`
-fn ret(out: &mut String, e: &Entry) -> std::fmt::Result {
+pub fn ret(out: &mut String, e: &Entry) -> std::fmt::Result {
     match e.errno {
         Some(errno) => write!(out, " = -1 {} ({})", errno.name(), sys::strerror(errno.0)),
         None => write!(out, " = {}", e.ret.unwrap_or(0)),
     }
 }
 
+fn is_counter(e: &Entry) -> bool {
+    e.obj.is_some_and(|o| o.class() == object::EVENTFD)
+}
+
 /// `pipe#3.r`
-fn object(e: &Entry) -> String {
+fn object_name(e: &Entry) -> String {
     match (e.obj, e.end) {
-        (Some(obj), Some(end)) => format!("{obj}.{}", end.letter()),
-        (Some(obj), None) => obj.to_string(),
+        (Some(obj), Some(end)) if obj.is_pipe() => format!("{obj}.{}", end.letter()),
+        (Some(obj), _) => match e.side {
+            Some(side) => format!("{obj}.{side}"),
+            None => obj.to_string(),
+        },
         (None, _) => "?".to_owned(),
     }
 }
@@ -228,11 +300,15 @@ fn object(e: &Entry) -> String {
 /// What follows a call: its object, the bytes, where they came from.
 fn detail(out: &mut String, e: &Entry, story: &Story, pad: usize) {
     let mut words: Vec<String> = Vec::new();
-    if e.obj.is_some() {
-        words.push(object(e));
+    if e.obj.is_some() && e.op != Op::Sigtimedwait {
+        words.push(object_name(e));
     }
+    signal::detail(&mut words, e, story);
     if let Some([from, to]) = e.pos.filter(|[from, to]| from != to) {
         words.push(format!("[{from}..{to})"));
+    }
+    if let Some([before, after]) = e.counter {
+        words.push(format!("{before} -> {after}"));
     }
     if let Some(queued) = e.queued {
         words.push(format!("queued {queued}"));
@@ -245,9 +321,12 @@ fn detail(out: &mut String, e: &Entry, story: &Story, pad: usize) {
     if e.op == Op::Read && e.ret == Some(0) {
         words.push("end of file".to_owned());
     }
+    mq::detail(&mut words, e);
+    named::detail(&mut words, e);
     if e.left == Some(0) {
         words.push("the last one".to_owned());
     }
+    sysv::detail(&mut words, e, story);
     if e.kernel {
         words.push("by the kernel".to_owned());
     }

@@ -8,7 +8,7 @@ use ringer_kernel::arena::header::Unusable;
 use ringer_kernel::arena::{layout, Arena, BUILD};
 use ringer_kernel::task::{self, proc_state, Process};
 
-use super::{name, Access};
+use super::{belongings, name, Access};
 use crate::sys::{procfs, Here};
 
 /// Removes what is left over. Trouble is nobody's concern: it is tried again next time.
@@ -16,8 +16,14 @@ pub fn remove() {
     for path in name::files().iter().filter(|p| name::is_unnamed(p)) {
         if is_left_over(path) {
             let _ = std::fs::remove_file(path);
+            super::remove_segments(path);
         }
     }
+    // Of sessions that are gone: whoever removed them was killed before he came to these.
+    for segment in name::segments(|arena| !arena.exists()) {
+        let _ = std::fs::remove_file(segment);
+    }
+    belongings::remove_orphans();
 }
 
 fn is_left_over(path: &Path) -> bool {

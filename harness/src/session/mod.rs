@@ -1,8 +1,10 @@
 //! Sessions: an arena file in /dev/shm each.
 
+pub mod belongings;
 pub mod leftover;
 mod map;
 pub mod name;
+pub mod shared;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -110,7 +112,16 @@ impl Session {
     pub fn unlink(&self) {
         // It may be gone already: another ringer cleans up, too.
         let _ = std::fs::remove_file(&self.path);
+        remove_segments(&self.path);
     }
+}
+
+/// The memory of a session that is gone.
+pub fn remove_segments(arena: &Path) {
+    for segment in name::segments(|a| a == arena) {
+        let _ = std::fs::remove_file(segment);
+    }
+    belongings::remove_of(arena);
 }
 
 /// A new arena. One that others may look for is filled in under a name that nobody knows, and
@@ -306,8 +317,8 @@ pub mod tests {
         let first = Temporary(Session::join(&name, flag::NAMED).unwrap());
         let second = Session::join(&name, flag::NAMED | flag::OBSERVE).unwrap();
         assert_eq!(first.0.path, second.path);
-        first.0.header().pipe_ids.store(7, Relaxed);
-        assert_eq!(second.header().pipe_ids.load(Relaxed), 7);
+        first.0.header().object_ids.store(7, Relaxed);
+        assert_eq!(second.header().object_ids.load(Relaxed), 7);
         assert!(
             !second.header().has(flag::OBSERVE),
             "the first one's flags hold"
@@ -318,10 +329,10 @@ pub mod tests {
     fn what_an_onlooker_writes_stays_with_him() {
         let made = Temporary::new(0);
         let look = Session::open(&made.0.path, Access::Look).unwrap();
-        made.0.header().pipe_ids.store(3, Relaxed);
-        assert_eq!(look.header().pipe_ids.load(Relaxed), 3);
-        look.header().pipe_ids.store(9, Relaxed);
-        assert_eq!(made.0.header().pipe_ids.load(Relaxed), 3);
+        made.0.header().object_ids.store(3, Relaxed);
+        assert_eq!(look.header().object_ids.load(Relaxed), 3);
+        look.header().object_ids.store(9, Relaxed);
+        assert_eq!(made.0.header().object_ids.load(Relaxed), 3);
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! /dev/shm/ringer-<uid>-NAME.session    ringer run --session NAME
 //! /dev/shm/ringer-<pid>-<random hex>    ringer run
 //! /dev/shm/ringer-...                   LD_PRELOAD=libringer.so alone
+//! /dev/shm/ringer-...+mqN               and what belongs to one: see `belongings`
 //! ```
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use ringer_kernel::sysv::root::SEGMENT;
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -101,6 +104,23 @@ pub fn maker(path: &Path) -> Option<u32> {
     pid.parse().ok().filter(|_| is_unnamed(path))
 }
 
+/// The arena that this file is a segment of (`shmget`), if it is one.
+pub fn segment_of(path: &Path) -> Option<PathBuf> {
+    let mark = std::str::from_utf8(SEGMENT).ok()?;
+    let (arena, number) = path.to_str()?.rsplit_once(mark)?;
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| PathBuf::from(arena))
+}
+
+/// The files of segments for which `chosen` says so of their arena.
+pub fn segments(chosen: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
+    entries
+        .map(|e| e.path())
+        .filter(|p| segment_of(p).is_some_and(|arena| chosen(&arena)))
+        .collect()
+}
+
 /// The arena files of this user.
 pub fn files() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(DIRECTORY) else {
@@ -109,6 +129,7 @@ pub fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX))
+        .filter(|e| segment_of(&e.path()).is_none())
         .filter(|e| {
             e.metadata()
                 .is_ok_and(|m| m.is_file() && m.uid() == sys::uid())
@@ -132,6 +153,16 @@ mod tests {
         assert_eq!(of_path(&name.path()), "build.2_x-y");
         assert!(!is_unnamed(&name.path()));
         assert_eq!(maker(&name.path()), None);
+    }
+
+    #[test]
+    fn a_segments_file_is_no_session() {
+        let arena = Name::unnamed().path();
+        let segment = PathBuf::from(format!("{}.sysv-12", arena.display()));
+        assert_eq!(segment_of(&segment), Some(arena.clone()));
+        assert_eq!(segment_of(&arena), None);
+        let named = Name::given("x.sysv-1").unwrap().path();
+        assert_eq!(segment_of(&named), None);
     }
 
     #[test]

@@ -45,6 +45,17 @@ pub fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The user's name, or the number if nobody has it.
+pub fn user_name(uid: u32) -> String {
+    // SAFETY: getpwuid(3) in a program whose other threads do not call it.
+    let entry = unsafe { libc::getpwuid(uid).as_ref() };
+    let name = entry.map(|e| {
+        // SAFETY: NUL-terminated, and alive until the next call.
+        unsafe { CStr::from_ptr(e.pw_name) }
+    });
+    name.map_or_else(|| uid.to_string(), |n| n.to_string_lossy().into_owned())
+}
+
 pub fn is_terminal(fd: RawFd) -> bool {
     // SAFETY: isatty(3) takes any number.
     unsafe { libc::isatty(fd) == 1 }

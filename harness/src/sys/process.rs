@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::check;
 
@@ -51,6 +51,55 @@ fn wait(pid: i32, flags: i32) -> io::Result<State> {
     } else {
         State::Running
     })
+}
+
+/// How a process has ended that is over, whoever its parent is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Exited,
+    Killed {
+        signal: i32,
+        core: bool,
+    },
+    /// Its parent knows, and nobody else any more.
+    Unknown,
+}
+
+pub fn end_of(pid: u32, pidfd: Option<&OwnedFd>) -> End {
+    // Unless its parent has waited for it, it is there, as a zombie. Then the pidfd knows.
+    let of_pidfd = || pidfd.and_then(exit_code);
+    let status = of_pidfd()
+        .or_else(|| super::procfs::exit_code(pid))
+        .or_else(of_pidfd);
+    match status {
+        None => End::Unknown,
+        Some(status) if libc::WIFSIGNALED(status) => End::Killed {
+            signal: libc::WTERMSIG(status),
+            core: libc::WCOREDUMP(status),
+        },
+        Some(_) => End::Exited,
+    }
+}
+
+/// PIDFD_GET_INFO (Linux 6.15 for PIDFD_INFO_EXIT; include/uapi/linux/pidfd.h).
+fn exit_code(pidfd: &OwnedFd) -> Option<i32> {
+    const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    let mut info = Info {
+        mask: PIDFD_INFO_EXIT,
+        ..Info::default()
+    };
+    // SAFETY: room for the 64 bytes that the request's number names.
+    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &mut info) };
+    (ret == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
 /// A NULL-terminated array of C strings.

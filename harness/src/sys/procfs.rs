@@ -26,6 +26,17 @@ fn parse(line: &str) -> Option<Stat> {
     })
 }
 
+/// Field 52 of a zombie's, as wait(2) has it.
+pub fn exit_code(pid: u32) -> Option<i32> {
+    let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
+    let (_, rest) = line.rsplit_once(") ")?;
+    let mut fields = rest.trim().split(' ');
+    let state = fields.next()?;
+    // Without permission to look into it, it is 0.
+    let code = fields.nth(48)?.parse().ok()?;
+    (state == "Z" && code != 0).then_some(code)
+}
+
 fn read(path: &str) -> Option<Stat> {
     parse(&String::from_utf8_lossy(&fs::read(path).ok()?))
 }
@@ -79,6 +90,45 @@ pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
+pub fn thread_ids(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    tasks
+        .flatten()
+        .filter_map(|t| t.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// proc(5), /proc/pid/task/tid/status: SigPnd, ShdPnd, SigBlk, SigIgn, SigCgt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SignalStatus {
+    pub pending: u64,
+    pub shared: u64,
+    pub blocked: u64,
+    pub ignored: u64,
+    pub caught: u64,
+}
+
+pub fn signals(pid: u32, tid: u32) -> Option<SignalStatus> {
+    let text = fs::read(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+    parse_signals(&String::from_utf8_lossy(&text))
+}
+
+fn parse_signals(text: &str) -> Option<SignalStatus> {
+    let field = |name: &str| {
+        let mut values = text.lines().filter_map(|l| l.strip_prefix(name));
+        u64::from_str_radix(values.next()?.trim(), 16).ok()
+    };
+    Some(SignalStatus {
+        pending: field("SigPnd:")?,
+        shared: field("ShdPnd:")?,
+        blocked: field("SigBlk:")?,
+        ignored: field("SigIgn:")?,
+        caught: field("SigCgt:")?,
+    })
+}
+
 /// The command line, as a person would type it; `None` for a process that is gone or has none.
 pub fn command_line(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -130,6 +180,29 @@ mod tests {
         assert!(thread_is_gone(me, me, start + 1));
         assert!(thread_is_gone(0, 0, 0));
         assert!(!is_alive(0));
+    }
+
+    #[test]
+    fn signals_are_hexadecimal() {
+        let text = "Name:\tSigPnd: x\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000200\n\
+                    SigBlk:\t0000000000000201\nSigIgn:\t0000000000001000\nSigCgt:\tffffffff00000000\n";
+        let signals = parse_signals(text).unwrap();
+        assert_eq!(
+            (signals.pending, signals.shared, signals.blocked),
+            (1, 0x200, 0x201)
+        );
+        assert_eq!(
+            (signals.ignored, signals.caught),
+            (0x1000, 0xffff_ffff_0000_0000)
+        );
+        assert_eq!(parse_signals("SigPnd:\t0\n"), None);
+        let me = std::process::id();
+        assert!(thread_ids(me).iter().all(|tid| signals_exist(me, *tid)));
+    }
+
+    /// Or it has ended meanwhile.
+    fn signals_exist(pid: u32, tid: u32) -> bool {
+        super::signals(pid, tid).is_some() || thread(pid, tid).is_none()
     }
 
     #[test]

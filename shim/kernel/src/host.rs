@@ -1,5 +1,6 @@
 //! What ringer-kernel needs from the process that it runs in: sleeping, waking, memory, time.
 
+use crate::abi::Errno;
 use crate::sync::futex::Futex;
 use crate::sync::wait_queue::Processors;
 
@@ -16,6 +17,52 @@ pub trait Host: Futex {
 
     /// Time-stamp counter, for log records.
     fn tsc(&self) -> u64;
+
+    /// Whether the signal that has just ended a wait lets the call be made again (SA_RESTART).
+    fn restarts(&self) -> bool {
+        false
+    }
+
+    /// CLOCK_REALTIME, whole seconds: the times that objects of System V have.
+    fn wall_secs(&self) -> u64 {
+        0
+    }
+
+    /// CLOCK_MONOTONIC, for the timeout of a call.
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    /// Makes a file of `len` bytes for a segment of shared memory; its path ends with a NUL. ENOMEM: there
+    /// is no room.
+    fn make_file(&self, path: &[u8], len: u64) -> Result<(), Errno> {
+        let _ = (path, len);
+        Err(Errno::ENOMEM)
+    }
+
+    /// Who may open such a file: as the segment's owner and mode say.
+    fn share_file(&self, path: &[u8], uid: u32, gid: u32, mode: u32) {
+        let _ = (path, uid, gid, mode);
+    }
+
+    /// Bytes of it that are in memory.
+    fn file_bytes(&self, path: &[u8]) -> u64 {
+        let _ = path;
+        0
+    }
+
+    fn remove_file(&self, path: &[u8]) {
+        let _ = path;
+    }
+
+    /// Message queue mq#`id` is no more: its twin goes, too.
+    fn queue_is_gone(&self, id: u32) {
+        let _ = id;
+    }
+    /// CLOCK_MONOTONIC, for timeouts: nanoseconds.
+    fn now_ns(&self) -> u64 {
+        0
+    }
 }
 
 /// The real descriptor under an emulated one.
@@ -34,6 +81,9 @@ pub trait Twin {
 
     /// The call waits no more.
     fn let_go(&self) {}
+
+    /// A datagram socket has found its peer dead, and so is connected no more.
+    fn disconnect(&self) {}
 }
 
 /// Guest memory, reached by fault-safe copies only.

@@ -6,9 +6,17 @@
 //!
 //! ```text
 //! process.fd_lock
+//! process.signals.lock
 //! pipe.rlock
 //!   pipe.wlock
 //!     pipe.token_lock
+//! eventfd.lock
+//! header.mq_names
+//!   queue.lock
+//! pair.queues[0].rlock
+//!   pair.queues[0].wlock
+//!     pair.queues[1].rlock
+//!       pair.queues[1].wlock
 //! header.lock            (innermost: nothing is taken while it is held)
 //! ```
 //!
@@ -41,13 +49,23 @@ pub mod abi;
 #[cfg(not(loom))]
 pub mod arena;
 #[cfg(not(loom))]
+pub mod eventfd;
+#[cfg(not(loom))]
 pub mod file;
 #[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]
 pub mod log;
 #[cfg(not(loom))]
+pub mod mqueue;
+#[cfg(not(loom))]
 pub mod pipe;
+/// The two words alone, for their model.
+#[cfg(all(test, loom))]
+#[path = "signal/published.rs"]
+mod published;
+#[cfg(not(loom))]
+pub mod signal;
 /// The slot word alone, for its model: loom has no arena.
 #[cfg(all(test, loom))]
 #[path = "pipe/slot.rs"]
@@ -56,4 +74,8 @@ pub mod sync;
 #[cfg(not(loom))]
 pub mod sys;
 #[cfg(not(loom))]
+pub mod sysv;
+#[cfg(not(loom))]
 pub mod task;
+#[cfg(not(loom))]
+pub mod unix;

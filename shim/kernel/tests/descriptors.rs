@@ -84,7 +84,10 @@ fn a_number_names_what_was_installed_until_it_is_taken() {
     assert_eq!(s.install(3, r), Ok(0));
     assert_eq!(s.install(4, w), Ok(0));
     assert_eq!(s.process.fd_count.load(SeqCst), 2);
-    let found = fd_table::lookup(s.world.arena, s.process, 4).unwrap();
+    let found = fd_table::lookup(s.world.arena, s.process, 4)
+        .unwrap()
+        .pipe()
+        .unwrap();
     assert_eq!(
         (found.file_slot(), found.end, found.pipe_slot()),
         (w, End::Write, s.pair.slot)

@@ -44,7 +44,7 @@ fn the_last_close_frees_the_pipe_and_its_memory() {
     assert_eq!(header.pipes_live.load(SeqCst), 1);
     assert!(header.pipes_used.load(SeqCst) < 5 && header.files_used.load(SeqCst) < 8);
     assert!(
-        header.pipe_ids.load(SeqCst) > 1000,
+        header.object_ids.load(SeqCst) > 1000,
         "names are never used again"
     );
     assert_eq!(first.pipe.mode.load(SeqCst), mode::RING);

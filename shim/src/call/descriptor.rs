@@ -2,19 +2,21 @@
 
 use core::sync::atomic::Ordering::*;
 
-use ringer_kernel::file::{self, fd_table, PipeEnd};
+use ringer_kernel::file::{self, fd_table, FileRef, PipeEnd};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::watch::watched;
 use ringer_kernel::pipe::Ctx;
-use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
+use ringer_kernel::sys::socket_charged;
+use ringer_kernel::task::reap::{about_to_close, flush, forget_descriptor};
 use ringer_kernel::task::Process;
+use ringer_kernel::unix;
 
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
-use crate::{linger, twin, user};
+use crate::{attach, linger, twin, user};
 
-use super::{count_hook, lookup, pipe, ready};
+use super::{count_hook, lookup, mq, pipe, ready};
 
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -29,6 +31,7 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
     };
     let unused = unused_after_close(&k, p, fd);
     let slot = fd_table::take(k.arena, p, fd);
+    flush(&k, attach::process_slot(entry.tls), slot);
     if slot == 0 {
         return match linger::is_hidden(entry, fd) {
             true => Verdict::errno(libc::EBADF),
@@ -46,8 +49,15 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
 /// Asked before the last close of a pipe, while its twin can still be asked: whether nobody else
 /// holds the other end. A holder that the counts do not know keeps the pipe.
 fn unused_after_close(k: &Ctx<'_, Shim>, p: &Process, fd: i32) -> bool {
-    let Some(e) = fd_table::lookup(k.arena, p, fd) else {
-        return true;
+    let e = match fd_table::lookup(k.arena, p, fd) {
+        Some(FileRef::Pipe(e)) => e,
+        Some(FileRef::Socket(s)) => {
+            let [a, b] = &s.pair.sockets;
+            let holders = a.files.load(Acquire) + b.files.load(Acquire);
+            let last = holders <= 1 && s.file.refs.load(Acquire) <= 1;
+            return !last || crate::peer::is_gone(k, fd, &s.id());
+        }
+        _ => return true,
     };
     let holders = e.pipe.readers.load(Acquire) + e.pipe.writers.load(Acquire);
     if holders > 1 || e.file.refs.load(Acquire) > 1 {
@@ -72,22 +82,21 @@ pub fn dup(entry: &Entry, fd: i32, real: impl FnOnce() -> isize) -> Verdict {
     Verdict::Done(ret)
 }
 
-/// `new` names `e`'s description as well.
-fn name_too(k: &Ctx<'_, Shim>, p: &Process, e: &PipeEnd, new: i32) {
-    if !file::get_ref(k.arena, e.file_slot()) {
+/// `new` names `f`'s description as well.
+fn name_too(k: &Ctx<'_, Shim>, p: &Process, f: &FileRef, new: i32) {
+    if !file::get_ref(k.arena, f.file_slot()) {
         return; // closed meanwhile by another thread: the new number is the kernel's alone
     }
-    match fd_table::install(k.arena, k.me, k.host, p, new, e.file_slot()) {
+    match fd_table::install(k.arena, k.me, k.host, p, new, f.file_slot()) {
         Ok(0) => {}
         Ok(old) => forget_descriptor(k, old, |_| false),
         Err(_) => {
-            // A number that the table can not hold: the pipe is the kernel's.
-            file::close_ref(k.arena, k.me, k.host, e.file_slot());
-            crate::demotion::demote(k, new, e, ringer_kernel::log::Cause::NoMemory);
+            // A number that the table can not hold: the object is the kernel's.
+            file::close_ref(k.arena, k.me, k.host, f.file_slot());
+            crate::demotion::demote(k, new, f, ringer_kernel::log::Cause::NoMemory);
         }
     }
-    let end = u64::from(e.end == file::End::Write);
-    k.log.pipe(e.pipe, Kind::Dup, 0, (i64::from(new), end, 0));
+    f.log(&k.log, Kind::Dup, (i64::from(new), f.end_number(), 0));
 }
 
 /// dup2(2) and dup3(2). `new` may be one of ringer's, or `old`, or both, or neither.
@@ -110,8 +119,9 @@ pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> 
     }
     // What `new` named before was closed by the real call.
     let replaced = fd_table::take(k.arena, p, new);
-    if let Some(e) = fd_table::pipe_end(k.arena, source) {
-        name_too(&k, p, &e, new);
+    flush(&k, attach::process_slot(entry.tls), replaced);
+    if let Some(f) = FileRef::of(k.arena, source) {
+        name_too(&k, p, &f, new);
     }
     if replaced != 0 {
         forget_descriptor(&k, replaced, |_| unused);
@@ -167,14 +177,28 @@ pub fn fcntl(entry: &Entry, fd: i32, cmd: i32, arg: usize) -> Verdict {
     let real = || sys!(libc::SYS_fcntl, fd, cmd, arg);
     match cmd {
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => return dup(entry, fd, real),
+        libc::F_GETFL => {
+            return match &e {
+                FileRef::Mq(e) => mq::status_flags(e),
+                _ => Verdict::Pass,
+            };
+        }
         libc::F_SETFL => return set_flags(entry, fd, &e, arg as i32, real),
         _ => {}
     }
     let Some(k) = entry.ctx(fd) else {
         return Verdict::Pass;
     };
+    let e = match e {
+        FileRef::Pipe(e) => e,
+        // Its twin is a pipe, a queue is none. (fs/pipe.c pipe_fcntl)
+        FileRef::Mq(_) if matches!(cmd, pipe::F_GETPIPE_SZ | pipe::F_SETPIPE_SZ) => {
+            return Verdict::errno(libc::EBADF);
+        }
+        _ => return Verdict::Pass,
+    };
     if !e.pipe.is_ring() {
-        return super::by_kernel(&k, fd, &e);
+        return super::by_kernel(&k, fd, &FileRef::Pipe(e));
     }
     match cmd {
         pipe::F_GETPIPE_SZ => pipe::size(&e),
@@ -186,24 +210,41 @@ pub fn fcntl(entry: &Entry, fd: i32, cmd: i32, arg: usize) -> Verdict {
 fn set_flags(
     entry: &Entry,
     fd: i32,
-    e: &PipeEnd,
+    f: &FileRef,
     flags: i32,
     real: impl FnOnce() -> isize,
 ) -> Verdict {
+    if let FileRef::Mq(e) = f {
+        return mq::set_flags(entry, fd, e, flags, KEPT | libc::O_APPEND);
+    }
     let ret = real();
     if ret < 0 {
         return Verdict::Done(ret);
     }
-    e.file.flags.store((flags & KEPT) as u32, Release);
+    f.file().flags.store((flags & KEPT) as u32, Release);
     if let Some(k) = entry.ctx(fd) {
         if flags & libc::O_ASYNC != 0 {
-            ready::watch_pipe(&k, fd, e, told(e)); // SIGIO comes from the twin
+            tell_async(&k, fd, f);
         }
-        let end = u64::from(e.end == file::End::Write);
-        k.log
-            .pipe(e.pipe, Kind::SetFlags, 0, (i64::from(flags), end, 0));
+        let end = match f {
+            FileRef::Pipe(_) => f.end_number(),
+            _ => libc::O_RDWR as u64,
+        };
+        f.log(&k.log, Kind::SetFlags, (i64::from(flags), end, 0));
     }
     Verdict::Done(ret)
+}
+
+/// SIGIO comes from the twin.
+fn tell_async(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) {
+    match f {
+        FileRef::Pipe(e) => ready::watch_pipe(k, fd, e, told(e)),
+        // They have none (fs/eventfd.c, fs/signalfd.c, ipc/mqueue.c: no fasync).
+        FileRef::Eventfd(_) | FileRef::Signalfd(_) | FileRef::Mq(_) => {}
+        FileRef::Socket(_) => {
+            crate::demotion::demote(k, fd, f, ringer_kernel::log::Cause::Polled);
+        }
+    }
 }
 
 /// What O_ASYNC on this end is to be told.
@@ -216,37 +257,70 @@ fn told(e: &PipeEnd) -> u32 {
 
 /// ioctl(2) on a descriptor of ringer's: FIONREAD, FIONBIO, FIOASYNC; the rest is the twin's.
 pub fn ioctl(entry: &Entry, fd: i32, request: u64, arg: usize) -> Verdict {
-    let Some((_, e)) = lookup(entry, fd) else {
+    let Some((p, f)) = lookup(entry, fd) else {
         return Verdict::Pass;
     };
     let Some(k) = entry.ctx(fd) else {
         return Verdict::Pass;
     };
     match request & 0xffff_ffff {
-        libc::FIONREAD if e.pipe.is_ring() => pipe::queued(&k, &e, arg),
+        libc::FIONREAD => match f {
+            FileRef::Pipe(e) if e.pipe.is_ring() => pipe::queued(&k, &e, arg),
+            FileRef::Mq(e) => put_count(arg, mq::rest_of_status(&e)),
+            FileRef::Socket(s) if s.pair.is_served() => {
+                put_count(arg, unix::readable(&k, s.pair, s.side()))
+            }
+            _ => super::by_kernel(&k, fd, &f),
+        },
+        libc::TIOCOUTQ => match f {
+            FileRef::Socket(s) if s.pair.is_served() => {
+                let twin = super::socket::twin(&k, &(p, s), fd);
+                put_count(arg, socket_charged(&k, &s, &twin))
+            }
+            _ => super::by_kernel(&k, fd, &f),
+        },
+        SIOCATMARK if matches!(f, FileRef::Socket(_)) => {
+            crate::demotion::demote(&k, fd, &f, ringer_kernel::log::Cause::OutOfBand);
+            Verdict::Pass
+        }
         request @ (libc::FIONBIO | FIOASYNC) => {
             let flag = if request == libc::FIONBIO {
                 libc::O_NONBLOCK
             } else {
                 libc::O_ASYNC
             };
+            if let FileRef::Mq(e) = &f {
+                return match user::fetch::<i32>(arg) {
+                    Some(0) => mq::set_flags(entry, fd, e, 0, flag),
+                    Some(_) => mq::set_flags(entry, fd, e, flag, flag),
+                    None => Verdict::errno(libc::EFAULT),
+                };
+            }
             let ret = sys!(libc::SYS_ioctl, fd, request, arg);
             if let (0, Some(on)) = (ret, user::fetch::<i32>(arg)) {
                 if on != 0 {
-                    e.file.flags.fetch_or(flag as u32, AcqRel);
+                    f.file().flags.fetch_or(flag as u32, AcqRel);
                 } else {
-                    e.file.flags.fetch_and(!flag as u32, AcqRel);
+                    f.file().flags.fetch_and(!flag as u32, AcqRel);
                 }
                 if on != 0 && flag == libc::O_ASYNC {
-                    ready::watch_pipe(&k, fd, &e, told(&e));
+                    tell_async(&k, fd, &f);
                 }
             }
             Verdict::Done(ret)
         }
-        libc::FIONREAD => super::by_kernel(&k, fd, &e),
         _ => Verdict::Pass,
     }
 }
 
-/// (include/uapi/asm-generic/ioctls.h)
+/// An int, as FIONREAD and SIOCOUTQ give it.
+fn put_count(to: usize, n: u64) -> Verdict {
+    match user::put(to, &(n as i32)) {
+        true => Verdict::Done(0),
+        false => Verdict::errno(libc::EFAULT),
+    }
+}
+
+/// (include/uapi/asm-generic/ioctls.h, sockios.h)
 const FIOASYNC: u64 = 0x5452;
+const SIOCATMARK: u64 = 0x8905;

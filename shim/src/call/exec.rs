@@ -13,7 +13,7 @@ use crate::gate::sys;
 use crate::probe::{self, Program};
 use crate::signal::{self, KSigaction};
 use crate::tls::Tls;
-use crate::{arm, attach, demotion, env, pending, trap, user};
+use crate::{arm, attach, demotion, env, inbox, pending, trap, user};
 
 /// execve(2), execveat(2), by trap.
 pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
@@ -46,6 +46,7 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
     }
     if let Some(cause) = cause {
         demotion::demote_inherited(entry, cause);
+        super::sysv::after_exec(entry); // nobody will do it afterwards
     }
     let with = new_environment(entry.tls, envp, &chosen, cause);
     attach::log_event(
@@ -66,6 +67,7 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         super::announce::identify(p);
         p.state.store(state, Release);
     }
+    inbox::shut(entry.tls, false);
     let masked = prepare_signals(entry.tls);
     let ret = match nr {
         libc::SYS_execveat => sys!(libc::SYS_execveat, dir, path, argv, with, flags),

@@ -4,25 +4,21 @@ use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::limits::MAX_RW_COUNT;
 use ringer_kernel::abi::SysError;
-use ringer_kernel::file::{End, PipeEnd};
+use ringer_kernel::file::{End, FileRef, PipeEnd};
 use ringer_kernel::host::{UserRead, UserWrite};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::{slot, Ctx};
 use ringer_kernel::sys::{pipe_read, pipe_write, Blocking};
-use ringer_kernel::task::Process;
 
 use crate::demotion;
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
 use crate::linger;
-use crate::signal;
 use crate::user::{access_ok, Flat, Vectored};
 
-use super::{by_kernel, count_hook, lookup, twin, verdict};
-
-/// A descriptor, looked up.
-pub type Found = (&'static Process, PipeEnd);
+use super::signalfd;
+use super::{by_kernel, count_hook, eventfd, lookup, mq, socket, twin, verdict, Found};
 
 const RWF_HIPRI: i32 = 1;
 const RWF_DSYNC: i32 = 2;
@@ -56,7 +52,14 @@ pub fn read(entry: &Entry, fd: i32, buf: usize, len: usize) -> Verdict {
 /// read(2) on what `fd` was found to be.
 #[inline(always)]
 pub fn read_from(entry: &Entry, found: &Found, fd: i32, buf: usize, len: usize) -> Verdict {
-    let e = &found.1;
+    let e = match &found.1 {
+        FileRef::Pipe(e) => e,
+        FileRef::Eventfd(e) => return eventfd::read(entry, (found.0, *e), fd, buf, len),
+        FileRef::Signalfd(e) => return signalfd::read(entry, e, buf, len),
+        FileRef::Mq(e) => return mq::read(e, buf, len),
+        FileRef::Socket(_) if len == 0 => return Verdict::Done(0), // "Match SYS5 behaviour"
+        FileRef::Socket(s) => return socket::recv(entry, (found.0, *s), fd, buf, len, 0),
+    };
     if e.end == End::Read && !access_ok(buf, len) {
         return Verdict::errno(libc::EFAULT);
     }
@@ -83,12 +86,12 @@ fn read_into<U: UserWrite>(
         return Verdict::Pass;
     };
     if !e.pipe.is_ring() {
-        return by_kernel(&k, fd, e);
+        return by_kernel(&k, fd, &FileRef::Pipe(*e));
     }
     count_hook(entry);
     let result = pipe_read(&k, e, &twin(p, e, fd), blocking(e, nowait), dst, len);
     if result == Err(SysError::Demoted) {
-        return by_kernel(&k, fd, e); // and what was kept for the call is still of use
+        return by_kernel(&k, fd, &FileRef::Pipe(*e)); // and what was kept for the call is still of use
     }
     settle(entry, &k);
     verdict(result)
@@ -96,7 +99,7 @@ fn read_into<U: UserWrite>(
 
 /// The descriptor may have been closed while the call waited.
 #[inline(always)]
-fn settle(entry: &Entry, k: &Ctx<'_, Shim>) {
+pub fn settle(entry: &Entry, k: &Ctx<'_, Shim>) {
     if let Some(task) = entry.task().filter(|t| t.linger.load(Relaxed) != 0) {
         linger::done(k, task);
     }
@@ -104,8 +107,14 @@ fn settle(entry: &Entry, k: &Ctx<'_, Shim>) {
 
 /// readv(2), and preadv2(2) with offset -1.
 pub fn readv(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> Verdict {
-    let Some((_, e)) = lookup(entry, fd) else {
-        return Verdict::Pass;
+    let e = match lookup(entry, fd) {
+        Some((_, FileRef::Pipe(e))) => e,
+        Some((p, FileRef::Socket(s))) => {
+            return read_pieces(entry, (p, s), fd, (iov, count), flags)
+        }
+        Some((_, FileRef::Mq(e))) => return mq::readv(&e, iov, count),
+        Some((_, other)) => return in_pieces(entry, fd, &other),
+        None => return Verdict::Pass,
     };
     if e.end != End::Read {
         return Verdict::errno(libc::EBADF);
@@ -119,6 +128,64 @@ pub fn readv(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> Ve
     };
     let total = parts.total;
     read_into(entry, fd, &e, &mut parts, total, flags & RWF_NOWAIT != 0)
+}
+
+/// As messages, without waiting if that is asked for.
+fn message_flags(flags: i32) -> i32 {
+    match flags & RWF_NOWAIT {
+        0 => 0,
+        _ => libc::MSG_DONTWAIT,
+    }
+}
+
+fn read_pieces(
+    entry: &Entry,
+    found: socket::Found,
+    fd: i32,
+    (iov, count): (usize, usize),
+    flags: i32,
+) -> Verdict {
+    if !flags_known(flags) {
+        return Verdict::Pass;
+    }
+    match Vectored::import(iov, count) {
+        Ok(parts) if parts.total == 0 => Verdict::Done(0),
+        Ok(parts) => {
+            let mut note = socket::Note::default();
+            socket::recv_pieces(entry, found, fd, parts, message_flags(flags), &mut note)
+        }
+        Err(errno) => Verdict::Done(errno),
+    }
+}
+
+fn write_pieces(
+    entry: &Entry,
+    found: socket::Found,
+    fd: i32,
+    (iov, count): (usize, usize),
+    flags: i32,
+) -> Verdict {
+    if !flags_known(flags) {
+        return Verdict::Pass;
+    }
+    match Vectored::import(iov, count) {
+        // No message, not an empty one. (fs/read_write.c do_iter_readv_writev)
+        Ok(parts) if parts.total == 0 => Verdict::Done(0),
+        Ok(parts) => socket::send_pieces(entry, found, fd, parts, message_flags(flags)),
+        Err(errno) => Verdict::Done(errno),
+    }
+}
+
+/// A vector on something that takes its 8 bytes in one go: the kernel knows how.
+#[cold]
+fn in_pieces(entry: &Entry, fd: i32, f: &FileRef) -> Verdict {
+    if let FileRef::Mq(e) = f {
+        return mq::write(e);
+    }
+    if let Some(k) = entry.ctx(fd) {
+        demotion::demote(&k, fd, f, ringer_kernel::log::Cause::Vectored);
+    }
+    Verdict::Pass
 }
 
 fn flags_known(flags: i32) -> bool {
@@ -136,7 +203,13 @@ pub fn write(entry: &Entry, fd: i32, buf: usize, len: usize) -> Verdict {
 /// write(2) on what `fd` was found to be.
 #[inline(always)]
 pub fn write_to(entry: &Entry, found: &Found, fd: i32, buf: usize, len: usize) -> Verdict {
-    let e = &found.1;
+    let e = match &found.1 {
+        FileRef::Pipe(e) => e,
+        FileRef::Eventfd(e) => return eventfd::write(entry, (found.0, *e), fd, buf, len),
+        FileRef::Signalfd(_) => return Verdict::Pass, // the kernel says EINVAL
+        FileRef::Mq(e) => return mq::write(e),
+        FileRef::Socket(s) => return socket::send(entry, (found.0, *s), fd, buf, len, 0),
+    };
     if e.end == End::Write && !access_ok(buf, len) {
         return Verdict::errno(libc::EFAULT);
     }
@@ -152,8 +225,13 @@ pub fn write_to(entry: &Entry, found: &Found, fd: i32, buf: usize, len: usize) -
 
 /// writev(2), and pwritev2(2) with offset -1.
 pub fn writev(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> Verdict {
-    let Some((_, e)) = lookup(entry, fd) else {
-        return Verdict::Pass;
+    let e = match lookup(entry, fd) {
+        Some((_, FileRef::Pipe(e))) => e,
+        Some((p, FileRef::Socket(s))) => {
+            return write_pieces(entry, (p, s), fd, (iov, count), flags)
+        }
+        Some((_, other)) => return in_pieces(entry, fd, &other),
+        None => return Verdict::Pass,
     };
     if e.end != End::Write {
         return Verdict::errno(libc::EBADF);
@@ -191,7 +269,7 @@ fn write_from<U: UserRead>(
         return Wrote::Verdict(Verdict::Pass);
     };
     if !e.pipe.is_ring() {
-        return Wrote::Verdict(by_kernel(&k, fd, e));
+        return Wrote::Verdict(by_kernel(&k, fd, &FileRef::Pipe(*e)));
     }
     count_hook(entry);
     let written = pipe_write(
@@ -220,10 +298,10 @@ fn rest_of_write(
     written: ringer_kernel::sys::Written,
 ) -> Wrote {
     if written.raises_sigpipe() {
-        signal::send_sigpipe();
+        super::kill::sigpipe();
     }
     if written.end == Err(SysError::Demoted) {
-        let verdict = by_kernel(k, fd, e);
+        let verdict = by_kernel(k, fd, &FileRef::Pipe(*e));
         return match written.bytes {
             0 => Wrote::Verdict(verdict),
             n => Wrote::Rest(n),
@@ -232,7 +310,7 @@ fn rest_of_write(
     if let (Err(SysError::Errno(errno)), true) = (written.end, e.pipe.data_at.load(Relaxed) == 0) {
         // No memory for the buffer: the kernel has some.
         if errno == ringer_kernel::abi::Errno::ENOMEM {
-            demotion::demote(k, fd, e, ringer_kernel::log::Cause::NoMemory);
+            demotion::demote_pipe(k, fd, e, ringer_kernel::log::Cause::NoMemory);
             return Wrote::Verdict(Verdict::Pass);
         }
     }
@@ -241,7 +319,7 @@ fn rest_of_write(
 
 /// The rest of a write whose pipe was demoted half way. It may block, and a signal then gives
 /// the count so far.
-fn finish_in_kernel(
+pub fn finish_in_kernel(
     entry: &Entry,
     fd: i32,
     done: usize,
@@ -257,8 +335,8 @@ fn finish_in_kernel(
 /// A call that the kernel served, on an object that ringer knows: for the log.
 pub fn log_kernel_io(fd: i32, kind: Kind, ret: isize) {
     let entry = Entry::enter();
-    if let (Some((_, e)), Some(k)) = (lookup(&entry, fd), entry.ctx(fd)) {
-        k.log.pipe(e.pipe, kind, 0, (ret as i64, 0, 0));
+    if let (Some((_, f)), Some(k)) = (lookup(&entry, fd), entry.ctx(fd)) {
+        f.log(&k.log, kind, (ret as i64, 0, 0));
     }
     let _ = entry.leave();
 }

@@ -1,13 +1,15 @@
 //! Signal masks and the alternate stack of an armed process. SIGSYS, SIGSEGV and SIGBUS are in no
 //! real mask; what the program believes of them stays with the thread.
 
+use core::sync::atomic::Ordering::*;
+
 use crate::arm::{self, FORCED};
 use crate::dispatch::Frame;
 use crate::entry::Verdict;
 use crate::gate::sys;
 use crate::signal::{self, KSigaction};
 use crate::tls::{tls, Tls};
-use crate::{blockers, pending, user};
+use crate::{blocked, blockers, inbox, pending, siglog, user};
 
 pub const SIG_BLOCK: usize = 0;
 pub const SIG_UNBLOCK: usize = 1;
@@ -32,7 +34,7 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
         return Verdict::errno(libc::EINVAL);
     }
     let tls = tls();
-    let now = frame.mask() | tls.masked.get();
+    let now = frame.mask() | tls.named.load(Relaxed) | tls.masked.get();
     let mut next = now;
     if set != 0 {
         let Some(set) = user::fetch::<u64>(set) else {
@@ -45,10 +47,9 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
     }
     // The kernel has changed the mask by the time it finds that `old` is bad, too.
     let told = old == 0 || user::put(old, &now);
-    blockers::set_masked(tls, next & FORCED);
-    frame.set_mask(next & !FORCED);
-    if pending::due(tls) != 0 {
-        tls.note.set(tls.note.get() | pending::FORCED_DUE);
+    if next != now {
+        set_in(tls, frame, next);
+        siglog::mask(tls, how as i64, now, next);
     }
     if told {
         Verdict::Done(0)
@@ -57,10 +58,44 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
     }
 }
 
+/// The mask that the trap's frame is left with. All of it is the kernel's: the trap has cost more than
+/// a name saves.
+fn set_in(tls: &Tls, frame: &mut Frame, next: u64) {
+    blockers::set_masked(tls, next & FORCED);
+    tls.named.store(0, Relaxed);
+    frame.set_mask(next & !FORCED);
+    // A signal that was noted meanwhile goes back to this mask, too.
+    tls.saved_mask.set(next & !FORCED);
+    inbox::will_drain(tls);
+    inbox::publish_only(tls, next);
+    blocked::know(tls, next);
+    inbox::publish(tls);
+    if pending::due(tls) != 0 {
+        tls.note.set(tls.note.get() | pending::FORCED_DUE);
+    }
+    inbox::send_at_return(tls, next);
+}
+
+/// Before a call that the kernel serves: what is blocked by name only is blocked really, also where
+/// the trap returns to.
+pub fn settle_in(tls: &Tls, frame: &mut Frame) {
+    let named = tls.named.load(Relaxed);
+    if named != 0 {
+        frame.set_mask(frame.mask() | named);
+        blocked::settle(tls);
+    }
+}
+
 /// sigprocmask(3) and pthread_sigmask(3) by hook, armed or not: the forced signals never get into
 /// a real mask. Returns -errno.
 pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
     let tls = tls();
+    if set != 0 {
+        inbox::gains(tls);
+    }
+    if inbox::is_open(tls) {
+        return by_name(tls, how, set, old);
+    }
     let mut real = 0u64;
     let mut given = None;
     if set != 0 {
@@ -96,13 +131,46 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
     if old != 0 && !user_put_u64(old, before) {
         return -(libc::EFAULT as isize);
     }
+    blocked::forget(tls);
     if let Some(next) = given.and_then(|g| changed(before, how as usize, g)) {
+        siglog::mask(tls, i64::from(how), before, next);
         blockers::set_masked(tls, next & keep_out);
         if pending::due(tls) != 0 {
             pending::send_now(tls);
         }
     }
     0
+}
+
+/// As [`sigprocmask`], where the inbox is open.
+#[inline(always)]
+fn by_name(tls: &Tls, how: i32, set: usize, old: usize) -> isize {
+    let now = blocked::mask(tls);
+    let mut next = now;
+    if set != 0 {
+        let Some(given) = user::fetch::<u64>(set) else {
+            return -(libc::EFAULT as isize);
+        };
+        match changed(now, how as usize, given & !LIBC_INTERNAL) {
+            Some(mask) => next = mask,
+            None => return -(libc::EINVAL as isize),
+        }
+    }
+    // (The kernel, too, has changed the mask by the time it finds that `old` is bad.)
+    let told = old == 0 || user::put(old, &now);
+    if next != now {
+        siglog::mask(tls, i64::from(how), now, next);
+        blocked::set(tls, next);
+        if pending::due(tls) != 0 {
+            pending::send_now(tls);
+        }
+    }
+    inbox::deliver(tls);
+    if told {
+        0
+    } else {
+        -(libc::EFAULT as isize)
+    }
 }
 
 /// SIGCANCEL and SIGSETXID: glibc keeps them out of every mask that a program sets. (glibc 2.36,
@@ -128,7 +196,7 @@ fn user_put_u64(p: usize, value: u64) -> bool {
 }
 
 /// rt_sigaction(2) by trap.
-pub fn rt_sigaction(frame: &Frame) -> Verdict {
+pub fn rt_sigaction(frame: &mut Frame) -> Verdict {
     let [sig, new, old, size, ..] = frame.args();
     if size != 8 || !(1..=64).contains(&sig) {
         return Verdict::errno(libc::EINVAL);
@@ -145,6 +213,9 @@ pub fn rt_sigaction(frame: &Frame) -> Verdict {
     }
     if tls().in_vfork.get() != 0 {
         return vfork_sigaction(sig, new, old);
+    }
+    if new.is_some_and(|a| a.handler <= signal::SIG_IGN) {
+        settle_in(tls(), frame);
     }
     let mut before = KSigaction::default();
     let ret = signal::rt_sigaction(sig, new.as_ref(), &mut before);
@@ -174,14 +245,19 @@ pub fn sigaltstack(frame: &mut Frame) -> Verdict {
     let [new, old, ..] = frame.args();
     const MINSIGSTKSZ: usize = 2048;
     let now = frame.altstack();
-    let on_it = {
-        let sp = frame.sp();
-        now.flags & libc::SS_DISABLE == 0 && sp > now.sp && sp <= now.sp.saturating_add(now.size)
-    };
+    // (Linux v6.18 include/linux/sched/signal.h on_sig_stack, sas_ss_flags)
+    let sp = frame.sp();
+    let on_it = now.flags & SS_FLAG_BITS == 0
+        && now.size != 0
+        && sp > now.sp
+        && sp <= now.sp.saturating_add(now.size);
     let mut report = now;
-    if on_it {
-        report.flags |= libc::SS_ONSTACK;
-    }
+    report.flags = now.flags & SS_FLAG_BITS
+        | match (now.size, on_it) {
+            (0, _) => libc::SS_DISABLE,
+            (_, true) => libc::SS_ONSTACK,
+            (_, false) => 0,
+        };
     if new != 0 {
         let Some(mut want) = user::fetch::<Stack>(new) else {
             return Verdict::errno(libc::EFAULT);
@@ -201,6 +277,9 @@ pub fn sigaltstack(frame: &mut Frame) -> Verdict {
         }
         want.flags &= !libc::SS_ONSTACK;
         frame.set_altstack(want);
+        let tls = tls();
+        tls.altstack.set(want);
+        tls.altstack_known.set(1);
     }
     if old != 0 && !user::put(old, &report) {
         return Verdict::errno(libc::EFAULT);
@@ -213,7 +292,7 @@ const SS_FLAG_BITS: i32 = i32::MIN;
 
 /// stack_t.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stack {
     pub sp: usize,
     pub flags: i32,
@@ -232,8 +311,23 @@ pub unsafe fn sigreturn(tls: &Tls, uc: usize) {
     let mask = unsafe { signal::uc_mask(uc as *mut libc::ucontext_t) };
     // SAFETY: as above.
     let then = unsafe { *mask };
+    let named = tls.named.fetch_and(then, Relaxed) & then;
+    let real = then & !FORCED & !named;
     // SAFETY: as above.
-    unsafe { *mask = then & !FORCED };
+    unsafe { *mask = real };
+    signal::return_to(tls, then);
     blockers::set_masked(tls, then & FORCED);
+    tls.altstack_known.set(0);
     pending::send_at_return(tls);
+    inbox::send_at_return(tls, then);
+}
+
+/// A mask that a call of an armed process is given. `None`: it can not be read, or the process is not
+/// armed.
+pub fn given(tls: &Tls, at: usize) -> Option<u64> {
+    inbox::gains(tls);
+    if !tls.is_armed() {
+        return None;
+    }
+    user::fetch::<u64>(at)
 }

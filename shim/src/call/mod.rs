@@ -2,20 +2,34 @@
 
 pub mod announce;
 pub mod descriptor;
+pub mod eventfd;
 pub mod exec;
 pub mod io;
+pub mod kill;
 pub mod mask;
+pub mod message;
+pub mod mlock;
+pub mod mq;
+pub mod named;
 pub mod pipe;
 pub mod process;
 pub mod ready;
+pub mod signalfd;
+pub mod sigwait;
+pub mod socket;
+pub mod sysv;
+pub mod sysv_msg;
+pub mod sysv_proc;
+pub mod sysv_sem;
+pub mod sysv_shm;
 pub mod transfer;
 pub mod truth;
 
 use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::{Errno, SysError, SysResult};
-use ringer_kernel::file::{fd_table, End, PipeEnd};
-use ringer_kernel::pipe::{mode, Ctx};
+use ringer_kernel::file::{fd_table, role, End, EventfdFile, FileRef, MqFile, PipeEnd, SocketFile};
+use ringer_kernel::pipe::{mode, Ctx, Pipe};
 use ringer_kernel::task::{Process, Task};
 
 use crate::attach;
@@ -24,6 +38,9 @@ use crate::entry::{Entry, Verdict};
 use crate::host::Shim;
 use crate::tls::{tls, Tls, SEEN};
 use crate::twin::TwinEnd;
+
+/// A descriptor, looked up.
+pub type Found = (&'static Process, FileRef);
 
 /// Whether `fd` names something of ringer's: the only question that every call is asked. A
 /// comparison with what this thread saw last, else a bounds check and three loads.
@@ -43,7 +60,7 @@ fn in_table(p: &Process, fd: i32) -> bool {
 
 /// What this thread has cached of `fd`, if it is still true.
 #[inline(always)]
-fn seen(tls: &Tls, p: &'static Process, fd: i32) -> Option<PipeEnd> {
+fn seen(tls: &Tls, p: &'static Process, fd: i32) -> Option<FileRef> {
     let seen = tls.seen.get(fd as usize % SEEN)?;
     if seen.fd.get() != fd || !core::ptr::eq(seen.process.get(), p) {
         return None;
@@ -52,26 +69,52 @@ fn seen(tls: &Tls, p: &'static Process, fd: i32) -> Option<PipeEnd> {
     let now = unsafe { seen.entry.get().as_ref() }?.load(Acquire);
     // SAFETY: set together with `entry`, to what the arena's tables have; they stay mapped.
     let file = unsafe { &*seen.file.get() };
+    let object = seen.object.get();
     // SAFETY: as above.
-    let pipe = unsafe { &*seen.pipe.get() };
+    let head = unsafe { &*object };
     let file_slot = seen.file_slot.get();
-    let pipe_slot = seen.pipe_slot.get();
-    // The description's slot may have been freed and used again, for another pipe or end.
+    let slot = seen.object_slot.get();
+    let role = seen.role.get();
+    // The description's slot may have been freed and used again, for another object or end.
     let same = now == file_slot
-        && file.object.load(Relaxed) == pipe_slot
-        && file.end.load(Relaxed) == seen.end.get()
-        && pipe.generation.load(Relaxed) == file.generation.load(Relaxed);
-    let end = if seen.end.get() == 0 {
+        && file.object.load(Relaxed) == slot
+        && file.role.load(Relaxed) == role
+        && file.is_of(&head.generation);
+    if !same {
+        return None;
+    }
+    if role == role::MQ {
+        // SAFETY: `role` was set together with `object`, which is what it says: a queue.
+        let queue = unsafe { &*object.cast() };
+        return Some(FileRef::Mq(MqFile::new(file_slot, file, slot, queue)));
+    }
+    if role == role::SOCKET {
+        // SAFETY: `role` was set together with `object`, which is what it says: a pair of sockets.
+        let pair = unsafe { &*object.cast() };
+        let s = SocketFile::new(file_slot, file, slot, pair);
+        return Some(FileRef::Socket(s));
+    }
+    if role > role::WRITE_END {
+        // SAFETY: as above: an eventfd.
+        let eventfd = unsafe { &*object.cast() };
+        let e = EventfdFile::new(file_slot, file, slot, eventfd);
+        return Some(FileRef::Eventfd(e));
+    }
+    let end = if role == role::READ_END {
         End::Read
     } else {
         End::Write
     };
-    same.then_some(PipeEnd::new(file_slot, file, pipe_slot, pipe, end))
+    // SAFETY: as above: a pipe.
+    let pipe = unsafe { &*object.cast::<Pipe>() };
+    Some(FileRef::Pipe(PipeEnd::new(
+        file_slot, file, slot, pipe, end,
+    )))
 }
 
 /// As [`is_ours`], and what it is.
 #[inline(always)]
-pub fn find(fd: i32) -> Option<(&'static Process, PipeEnd)> {
+pub fn find(fd: i32) -> Option<Found> {
     let tls = tls();
     let p = attach::process(tls)?;
     match seen(tls, p, fd) {
@@ -88,7 +131,7 @@ pub fn has_ours() -> bool {
 
 /// A descriptor of ringer's, looked up.
 #[inline(always)]
-pub fn lookup(entry: &Entry, fd: i32) -> Option<(&'static Process, PipeEnd)> {
+pub fn lookup(entry: &Entry, fd: i32) -> Option<Found> {
     let p = entry.process()?;
     match seen(entry.tls, p, fd) {
         Some(end) => Some((p, end)),
@@ -97,20 +140,40 @@ pub fn lookup(entry: &Entry, fd: i32) -> Option<(&'static Process, PipeEnd)> {
 }
 
 #[inline(never)]
-fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<(&'static Process, PipeEnd)> {
+fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<Found> {
     let arena = attach::arena()?;
     let entry = fd_table::entry(arena, p, fd as u32)?;
-    let end = fd_table::pipe_end(arena, entry.load(Acquire))?;
+    let found = FileRef::of(arena, entry.load(Acquire))?;
+    let (slot, object, role) = match &found {
+        FileRef::Pipe(e) => {
+            let role = match e.end {
+                End::Read => role::READ_END,
+                End::Write => role::WRITE_END,
+            };
+            (e.pipe_slot(), core::ptr::from_ref(e.pipe).cast(), role)
+        }
+        FileRef::Eventfd(e) => {
+            let object = core::ptr::from_ref(e.eventfd).cast();
+            (e.slot(), object, role::EVENTFD)
+        }
+        FileRef::Signalfd(_) => return Some((p, found)), // not remembered: it has no object
+        FileRef::Mq(e) => (e.slot(), core::ptr::from_ref(e.queue).cast(), role::MQ),
+        FileRef::Socket(s) => {
+            let object = core::ptr::from_ref(s.pair).cast();
+            let slot = SocketFile::object(s.slot(), s.side());
+            (slot, object, role::SOCKET)
+        }
+    };
     let seen = tls.seen.get(fd as usize % SEEN)?;
     seen.fd.set(fd);
     seen.process.set(p);
     seen.entry.set(entry);
-    seen.file_slot.set(end.file_slot());
-    seen.pipe_slot.set(end.pipe_slot());
-    seen.file.set(end.file);
-    seen.pipe.set(end.pipe);
-    seen.end.set(u32::from(end.end == End::Write));
-    Some((p, end))
+    seen.file_slot.set(found.file_slot());
+    seen.object_slot.set(slot);
+    seen.file.set(found.file());
+    seen.object.set(object);
+    seen.role.set(role);
+    Some((p, found))
 }
 
 /// The twin by the descriptor of the call.
@@ -148,9 +211,9 @@ pub fn errno_verdict(e: Errno) -> Verdict {
 
 /// The kernel serves it: what a predecessor left half done is finished first.
 #[cold]
-pub fn by_kernel(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd) -> Verdict {
+pub fn by_kernel(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) -> Verdict {
     let fd = crate::linger::stand_in().unwrap_or(fd);
-    if e.pipe.mode.load(Acquire) == mode::DEMOTING && !demotion::finish(k, fd, e) {
+    if f.mode().load(Acquire) == mode::DEMOTING && !demotion::finish(k, fd, f) {
         return Verdict::errno(libc::EIO);
     }
     Verdict::Pass

@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::limits::PAGE_SIZE;
 use ringer_kernel::abi::{Errno, SysError};
+use ringer_kernel::arena::header::flag;
 use ringer_kernel::file::{self, fd_table, End, PipeEnd};
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::pipe::{self, mode, Ctx};
@@ -55,7 +56,7 @@ fn emulate(entry: &Entry, fds: [i32; 2], flags: i32) -> Option<()> {
     let (dev, ino, _) = adopt::identity(read_fd)?;
     let size = sys!(libc::SYS_fcntl, read_fd, F_GETPIPE_SZ);
     let slots = u32::try_from(size).ok()? / PAGE_SIZE as u32;
-    let how = if attach::emulates_pipes() {
+    let how = if attach::emulates(flag::EMULATE_PIPE) {
         mode::RING
     } else {
         mode::KERNEL
@@ -130,7 +131,7 @@ pub fn set_size(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, want: usize) -> Verdict
     }
     let slots = ret as usize / PAGE_SIZE;
     if slots * PAGE_SIZE > 4 << 20 {
-        return match demotion::demote(k, fd, e, Cause::TooLarge) {
+        return match demotion::demote_pipe(k, fd, e, Cause::TooLarge) {
             true => Verdict::Done(ret),
             false => Verdict::errno(libc::ENOMEM),
         };
@@ -145,7 +146,7 @@ pub fn set_size(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, want: usize) -> Verdict
         }
         Err(SysError::Demoted) => Verdict::Done(ret),
         // No memory for the new ring: the kernel has some, and its pipe has that size already.
-        Err(SysError::Errno(Errno::ENOMEM)) if demotion::demote(k, fd, e, Cause::NoMemory) => {
+        Err(SysError::Errno(Errno::ENOMEM)) if demotion::demote_pipe(k, fd, e, Cause::NoMemory) => {
             Verdict::Done(ret)
         }
         Err(err) => {

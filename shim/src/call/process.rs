@@ -15,6 +15,7 @@ use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, proc_state};
 
+use super::mask;
 use crate::attach;
 use crate::borrow::{self, Borrowing};
 use crate::dispatch::Frame;
@@ -22,7 +23,7 @@ use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
 use crate::host::{self, Shim};
 use crate::tls::tls;
-use crate::{arm, blockers, demotion, linger, pending, session, user};
+use crate::{arm, blocked, blockers, demotion, inbox, linger, pending, session, user};
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_FILES: u64 = 0x400;
@@ -55,6 +56,7 @@ const CLONE_ARGS_STACK_SIZE: usize = 6;
 
 /// fork(2) and vfork(2).
 pub fn fork(entry: &Entry, frame: &mut Frame, vfork: bool) -> Verdict {
+    mask::settle_in(entry.tls, frame);
     let flags = if vfork { CLONE_VFORK } else { 0 } | libc::SIGCHLD as u64;
     fork_like(entry, frame, flags, || {
         sys!(libc::SYS_clone, flags, 0, 0, 0, 0)
@@ -63,6 +65,7 @@ pub fn fork(entry: &Entry, frame: &mut Frame, vfork: bool) -> Verdict {
 
 /// clone(2).
 pub fn clone(entry: &Entry, frame: &mut Frame) -> Verdict {
+    mask::settle_in(entry.tls, frame);
     let [flags, stack, c, d, e, _] = frame.args();
     let bits = flags as u64;
     if bits & CLONE_VM == 0 || (bits & CLONE_VFORK != 0 && stack == 0) {
@@ -84,6 +87,7 @@ pub fn clone(entry: &Entry, frame: &mut Frame) -> Verdict {
 
 /// clone3(2).
 pub fn clone3(entry: &Entry, frame: &mut Frame) -> Verdict {
+    mask::settle_in(entry.tls, frame);
     let [at, size, ..] = frame.args();
     if !(64..=CLONE_ARGS_MAX * 8).contains(&size) {
         return Verdict::Pass;
@@ -138,9 +142,13 @@ fn with_stack(
     if (flags & CLONE_FILES != 0) != (flags & CLONE_THREAD != 0) {
         demotion::leave_to_kernel(entry);
     }
+    if what == kind::THREAD {
+        inbox::shut(entry.tls, true);
+    }
     let slot = match what {
         kind::THREAD => 0,
-        _ => announce(entry),
+        kind::SPAWN => announce(entry, Shares::Memory),
+        _ => announce(entry, Shares::Nothing),
     };
     let start = Start {
         kind: what,
@@ -166,6 +174,8 @@ fn with_stack(
     );
     let (writer, masked) = (tls.take_writer(), tls.masked.get());
     let waiting = tls.pending.replace(0); // the child begins with nothing
+    blocked::forget(tls);
+    tls.altstack_known.set(0);
     let ret = clone();
     tls.set_writer(writer);
     tls.depth.set(kept.0);
@@ -178,12 +188,21 @@ fn with_stack(
     tls.in_vfork.set(0);
     tls.process_slot.set(0);
     tls.selector.set(1);
+    blocked::forget(tls);
+    tls.altstack_known.set(0);
     super::exec::drop_scratch(tls);
     parent_after(entry, slot, flags, ret)
 }
 
+/// Whether a child has its parent's memory, and with it what is attached there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shares {
+    Memory,
+    Nothing,
+}
+
 /// A slot for a child that is about to be, with the parent's descriptors. 0: none.
-fn announce(entry: &Entry) -> u32 {
+fn announce(entry: &Entry, shares: Shares) -> u32 {
     let (Some(p), Some(k)) = (entry.process(), entry.ctx(-1)) else {
         return 0;
     };
@@ -198,6 +217,9 @@ fn announce(entry: &Entry) -> u32 {
     child.set_comm(&p.comm());
     if fd_table::copy(k.arena, k.me, k.host, p, child).is_err() {
         demotion::demote_all(entry, Cause::NoMemory);
+    }
+    if shares == Shares::Nothing {
+        super::sysv_shm::inherit(entry, slot, child);
     }
     slot
 }
@@ -237,7 +259,7 @@ fn fork_like(
     if flags & CLONE_FILES != 0 {
         demotion::leave_to_kernel(entry);
     }
-    let slot = announce(entry);
+    let slot = announce(entry, Shares::Nothing);
     attach::ANNOUNCED.store(slot, Release);
     // The child must not inherit what is open for a moment only. (What vfork makes closes it by exec,
     // until when the parent is here.)
@@ -319,7 +341,9 @@ pub fn exit(entry: &Entry, status: i32) {
     if p.pid.load(Relaxed) != host::getpid() || p.state.load(Acquire) == proc_state::DEAD {
         return; // somebody else's: a vfork child that was never announced
     }
-    if p.fd_count.load(Relaxed) == 0 && entry.tls.writer().is_none() {
+    super::sysv::leave(entry, p, slot);
+    let has_signals = p.signals.has_memory(); // the slot's next one must not seem to block them
+    if p.fd_count.load(Relaxed) == 0 && entry.tls.writer().is_none() && !has_signals {
         p.exit_status.store(status as u32, Relaxed);
         leave_unarmed(entry);
         return;
@@ -348,6 +372,7 @@ pub fn exit(entry: &Entry, status: i32) {
     }
     task::retire_process(arena, k.me, k.host, p);
     session::remove_if_last(arena, slot);
+    attach::forget_process(entry.tls);
 }
 
 fn unused(fd: i32) -> bool {
@@ -388,6 +413,7 @@ fn leave_unarmed(entry: &Entry) {
     p.state.store(proc_state::DEAD, Release);
     arena.header().proc_events.fetch_add(1, Release);
     session::remove_if_last(arena, attach::process_slot(entry.tls));
+    attach::forget_process(entry.tls);
 }
 
 /// What the program gave to exit(3).

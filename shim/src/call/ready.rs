@@ -3,13 +3,14 @@
 
 use core::sync::atomic::Ordering::*;
 
-use ringer_kernel::file::PipeEnd;
+use ringer_kernel::file::{FileRef, PipeEnd};
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::watch::{self, watched};
 use ringer_kernel::pipe::Ctx;
 
 use crate::demotion;
 use crate::entry::{Entry, Verdict};
+use crate::gate::sys;
 use crate::host::Shim;
 use crate::twin::Ends;
 use crate::user;
@@ -20,40 +21,92 @@ use super::{has_ours, lookup};
 /// the pipe goes to the kernel, and if not even that is possible, it stays as it is.
 pub fn watch_pipe(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, how: u32) {
     if !e.pipe.is_ring() {
-        let _ = super::by_kernel(k, fd, e);
+        let _ = super::by_kernel(k, fd, &FileRef::Pipe(*e));
         return;
     }
     match Ends::both(e, fd) {
         Some(twin) => watch::watch(k, e.pipe, &twin, how),
         None => {
-            demotion::demote(k, fd, e, Cause::Transfer);
+            demotion::demote_pipe(k, fd, e, Cause::Transfer);
         }
     }
 }
 
-/// One descriptor is about to be asked about.
+/// One descriptor is about to be asked about. A pipe is watched; of anything else the kernel tells
+/// the readiness itself, and serves it: to mirror each change would cost a call of it each time.
 pub fn will_ask(entry: &Entry, fd: i32, how: u32) {
-    if let Some((_, e)) = lookup(entry, fd) {
-        super::count_hook(entry);
-        if e.pipe.watched.load(Acquire) & how != how || !e.pipe.is_ring() {
-            if let Some(k) = entry.ctx(fd) {
-                watch_pipe(&k, fd, &e, how);
-            }
+    let Some((p, found)) = lookup(entry, fd) else {
+        return;
+    };
+    super::count_hook(entry);
+    if let FileRef::Mq(e) = &found {
+        return super::mq::watch(entry, p, e, fd, how);
+    }
+    let ready = match &found {
+        FileRef::Pipe(e) => e.pipe.watched.load(Acquire) & how == how && e.pipe.is_ring(),
+        other => other.is_kernels(),
+    };
+    if ready {
+        return;
+    }
+    let Some(k) = entry.ctx(fd) else { return };
+    match &found {
+        FileRef::Pipe(e) => watch_pipe(&k, fd, e, how),
+        other => {
+            demotion::demote(&k, fd, other, Cause::Polled);
         }
     }
+}
+
+/// struct pollfd: int fd; short events, revents.
+const POLLFD: usize = 8;
+const REVENTS: usize = 6;
+
+/// Whether it is to be told that the peer of this socket went without reading everything, which its
+/// twin does not know.
+fn has_reset(entry: &Entry, fd: i32) -> bool {
+    let Some((_, FileRef::Socket(s))) = lookup(entry, fd) else {
+        return false;
+    };
+    entry.ctx(fd).is_some_and(|k| {
+        s.pair.is_served()
+            && s.pair.has_reset(k.arena, s.side())
+            && crate::peer::is_gone(&k, fd, &s.id())
+    })
+}
+
+/// poll(2) of descriptors of which one has an error at least: there is nothing to wait for.
+#[cold]
+fn poll_resets(entry: &Entry, fds: usize, count: usize) -> Verdict {
+    const POLLERR: i16 = 8;
+    let n = sys!(libc::SYS_poll, fds, count, 0);
+    for at in (0..count).map(|i| fds.wrapping_add(i * POLLFD)) {
+        let Some(fd) = user::fetch::<i32>(at).filter(|_| n > 0) else {
+            break;
+        };
+        if has_reset(entry, fd) {
+            let told = user::fetch::<i16>(at + REVENTS).unwrap_or(0);
+            user::put(at + REVENTS, &(told | POLLERR));
+        }
+    }
+    Verdict::Done(n)
 }
 
 /// poll(2), ppoll(2): `fds` is the program's array.
 pub fn poll(entry: &Entry, fds: usize, count: usize) -> Verdict {
     if has_ours() {
+        let mut any_reset = false;
         for i in 0..count.min(1 << 20) {
-            // struct pollfd: int fd; short events, revents.
-            let Some(fd) = user::fetch::<i32>(fds.wrapping_add(i * 8)) else {
+            let Some(fd) = user::fetch::<i32>(fds.wrapping_add(i * POLLFD)) else {
                 break;
             };
             if fd >= 0 {
                 will_ask(entry, fd, watched::LEVEL);
+                any_reset |= has_reset(entry, fd);
             }
+        }
+        if any_reset {
+            return poll_resets(entry, fds, count);
         }
     }
     Verdict::Pass

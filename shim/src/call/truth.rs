@@ -13,7 +13,7 @@ use crate::arm::FORCED;
 use crate::gate;
 use crate::pending;
 use crate::tls::{Siginfo, Tls};
-use crate::{blockers, user};
+use crate::{blockers, inbox, user};
 
 /// Forced signals for which this process has ever made a signalfd.
 static SIGNALFD: AtomicU64 = AtomicU64::new(0);
@@ -28,6 +28,7 @@ pub fn is_watched(tls: &Tls) -> bool {
 pub fn signalfd(mask: usize, ret: isize) {
     if ret >= 0 {
         let mask = mask::user_u64(mask).unwrap_or(0);
+        super::signalfd::made(ret as i32, mask);
         SIGNALFD.fetch_or(mask & FORCED, Relaxed);
     }
 }
@@ -92,8 +93,31 @@ fn wanted(tls: &Tls, nr: i64, args: [usize; 6]) -> Option<Truth> {
     }
 }
 
-/// A trapped call that the kernel serves, outside the shim.
+/// Calls in which the kernel looks at what is pending.
+fn is_about_signals(nr: i64) -> bool {
+    matches!(
+        nr,
+        libc::SYS_rt_sigpending
+            | libc::SYS_rt_sigtimedwait
+            | libc::SYS_rt_sigsuspend
+            | libc::SYS_ppoll
+            | libc::SYS_pselect6
+            | libc::SYS_epoll_pwait
+            | libc::SYS_epoll_pwait2
+    )
+}
+
+/// A trapped call that the kernel serves, outside the shim. (Nothing is blocked by name only.)
 pub fn call(tls: &Tls, nr: i64, args: [usize; 6]) -> isize {
+    if is_about_signals(nr) && inbox::hand_over(tls) {
+        let ret = by_kernel(tls, nr, args);
+        inbox::reopen(tls);
+        return ret;
+    }
+    by_kernel(tls, nr, args)
+}
+
+fn by_kernel(tls: &Tls, nr: i64, args: [usize; 6]) -> isize {
     if nr == libc::SYS_rt_sigpending {
         return sigpending(tls, args);
     }
@@ -161,9 +185,12 @@ impl Suspended {
     }
 
     /// The handler is over, and the call ends, or goes on in the kernel.
-    pub fn resume(self, tls: &Tls) {
+    /// (`stacked`: not yet; the frame below is of the same call, and has the mask from before it.)
+    pub fn resume(self, tls: &Tls, stacked: bool) {
         if self.on {
-            tls.truth_masked.set(tls.masked.get());
+            if !stacked {
+                tls.truth_masked.set(tls.masked.get());
+            }
             begin(tls, tls.masked.get());
         }
     }

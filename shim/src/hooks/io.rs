@@ -28,12 +28,26 @@ fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce(c_int) -> ssize_t) -> ssiz
         return after_lingering(ret);
     }
     let ret = unarmed(|| real(fd));
-    kernel_io(fd, kind, ret);
+    if crate::tls::tls().writer().is_some() {
+        log(fd, kind, ret);
+    }
     ret
 }
 
+/// The record has the kernel's convention; the program's errno stays as it is.
 #[cold]
-fn after_lingering(ret: ssize_t) -> ssize_t {
+pub(super) fn log(fd: c_int, kind: Kind, ret: ssize_t) {
+    // SAFETY: libc's own thread-local.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let kept = unsafe { *errno };
+    kernel_io(fd, kind, if ret < 0 { -(kept as isize) } else { ret });
+    // SAFETY: as above.
+    unsafe { *errno = kept };
+}
+
+#[cold]
+pub(super) fn after_lingering(ret: ssize_t) -> ssize_t {
     // SAFETY: libc's own thread-local.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
@@ -73,7 +87,7 @@ redhook::hook! {
     }
 }
 
-mod chk_fail {
+pub(super) mod chk_fail {
     extern "C" {
         pub fn __chk_fail() -> !;
     }

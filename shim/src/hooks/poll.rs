@@ -5,7 +5,7 @@ use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timev
 use crate::arm::unarmed;
 use crate::call::{has_ours, is_ours, ready};
 use crate::entry::{run, Entry, Verdict};
-use crate::next::next;
+use crate::next::{next, result};
 
 next! {
     fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int;
@@ -17,6 +17,7 @@ next! {
     fn pselect(n: c_int, r: *mut fd_set, w: *mut fd_set, e: *mut fd_set, t: *const timespec,
         mask: *const sigset_t) -> c_int;
     fn epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int;
+    fn epoll_wait(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int;
 }
 
 #[inline(always)]
@@ -26,9 +27,20 @@ fn look(about: impl Fn(&Entry) -> Verdict) {
     }
 }
 
+/// As [`look`]. `Some`: that was the whole call.
+#[inline(always)]
+fn served(about: impl Fn(&Entry) -> Verdict) -> Option<c_int> {
+    if !has_ours() {
+        return None;
+    }
+    run(about).map(|ret| result(ret) as c_int)
+}
+
 redhook::hook! {
     unsafe fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => ringer_poll {
-        look(|e| ready::poll(e, fds as usize, count as usize));
+        if let Some(n) = served(|e| ready::poll(e, fds as usize, count as usize)) {
+            return n;
+        }
         // SAFETY: the program's own call.
         unarmed(|| unsafe { real::poll(fds, count, timeout) })
     }
@@ -37,7 +49,9 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn __poll_chk(fds: *mut pollfd, count: nfds_t, timeout: c_int, room: usize) -> c_int
         => ringer_poll_chk {
-        look(|e| ready::poll(e, fds as usize, count as usize));
+        if let Some(n) = served(|e| ready::poll(e, fds as usize, count as usize)) {
+            return n;
+        }
         // SAFETY: the program's own call.
         unarmed(|| unsafe { real::__poll_chk(fds, count, timeout, room) })
     }
@@ -46,7 +60,9 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn ppoll(fds: *mut pollfd, count: nfds_t, t: *const timespec, mask: *const sigset_t)
         -> c_int => ringer_ppoll {
-        look(|e| ready::poll(e, fds as usize, count as usize));
+        if let Some(n) = served(|e| ready::poll(e, fds as usize, count as usize)) {
+            return n;
+        }
         // SAFETY: the program's own call.
         unsafe { real::ppoll(fds, count, t, mask) }
     }
@@ -84,8 +100,19 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn __ppoll_chk(fds: *mut pollfd, count: nfds_t, t: *const timespec,
         mask: *const sigset_t, room: usize) -> c_int => ringer_ppoll_chk {
-        look(|e| ready::poll(e, fds as usize, count as usize));
+        if let Some(n) = served(|e| ready::poll(e, fds as usize, count as usize)) {
+            return n;
+        }
         // SAFETY: the program's own call.
         unsafe { real::__ppoll_chk(fds, count, t, mask, room) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn epoll_wait(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int
+        => ringer_epoll_wait {
+        // Nothing is to be done for it but to spare the trap.
+        // SAFETY: the program's own call.
+        unarmed(|| unsafe { real::epoll_wait(epfd, events, room, timeout) })
     }
 }

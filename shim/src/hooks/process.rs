@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
-use libc::{c_char, c_int, c_long, c_void, pthread_attr_t, pthread_key_t, pthread_t, FILE};
+use libc::{c_char, c_int, c_long, c_void, pid_t, pthread_attr_t, pthread_key_t, pthread_t, FILE};
 
 use crate::arm;
 use crate::call::process;
@@ -14,6 +14,7 @@ next! {
     fn _exit(status: c_int) -> ();
     fn syscall(nr: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long;
     fn pthread_cancel(thread: pthread_t) -> c_int;
+    fn getpid() -> pid_t;
     fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE;
     fn pthread_create(thread: *mut pthread_t, attr: *const pthread_attr_t,
         start: extern "C" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) -> c_int;
@@ -42,8 +43,13 @@ redhook::hook! {
     unsafe fn syscall(nr: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
         -> c_long => ringer_syscall {
         // Armed, the instruction traps, with the frame that fork and the masks need. Unarmed,
-        // only a new pipe concerns us.
-        if !arm::is_armed() && matches!(nr, libc::SYS_pipe | libc::SYS_pipe2)
+        // only a new pipe or queue, or System V IPC, concerns us.
+        let makes = matches!(
+            nr,
+            libc::SYS_pipe | libc::SYS_pipe2 | libc::SYS_mq_open | libc::SYS_mq_unlink
+        );
+        if !arm::is_armed()
+            && (makes || crate::call::sysv::is_one(nr))
             && crate::attach::ensure_process()
         {
             if let Some(ret) = run(|entry| dispatch::plain(entry, nr, [a, b, c, d, e, f])) {
@@ -56,6 +62,18 @@ redhook::hook! {
             dispatch::opened(true, ret as isize);
         }
         ret
+    }
+}
+
+redhook::hook! {
+    unsafe fn getpid() -> pid_t => ringer_getpid {
+        // Armed, it would trap; and only then a vfork child has memory of its own.
+        let tls = crate::tls::tls();
+        match crate::attach::pid() {
+            Some(pid) if tls.is_armed() && tls.in_vfork.get() == 0 => pid as pid_t,
+            // SAFETY: always succeeds. [getpid(2)]
+            _ => arm::unarmed(|| unsafe { real::getpid() }),
+        }
     }
 }
 
@@ -134,6 +152,7 @@ redhook::hook! {
     unsafe fn pthread_create(thread: *mut pthread_t, attr: *const pthread_attr_t,
         start: extern "C" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) -> c_int
         => ringer_pthread_create {
+        crate::inbox::shut(crate::tls::tls(), true);
         // The first thread, too, may have to be switched on later from outside.
         if THREADS.swap(1, Relaxed) == 0 && !arm::is_armed() {
             arm_if_pending();
@@ -151,8 +170,10 @@ redhook::hook! {
         }
         // SAFETY: fresh memory of that size.
         unsafe { boxed.write(Start { start, arg, masked: crate::tls::tls().masked.get() }) };
+        arm::hide(crate::tls::tls());
         // SAFETY: the program's call with our start routine, which calls the program's.
         let ret = unsafe { real::pthread_create(thread, attr, thread_main, boxed.cast()) };
+        arm::show(crate::tls::tls());
         if ret != 0 {
             // SAFETY: no thread has taken it.
             unsafe { libc::free(boxed.cast()) };

@@ -149,3 +149,33 @@ fn losses_are_said() {
         s.text()
     );
 }
+
+#[test]
+fn signals_are_counted_by_what_became_of_them() {
+    use super::super::signals::Signal;
+    let signal = |op, n, became| Entry {
+        signal: Some(Box::new(Signal {
+            became,
+            ..Signal::default()
+        })),
+        ..pipe(op, ringer_kernel::log::object::SIGNAL | n, 1, "sh")
+    };
+    let s = sum(&[
+        signal(Op::Kill, 1, Some(Became::Pending)),
+        signal(Op::Handler, 1, None),
+        signal(Op::Kill, 2, Some(Became::Kernel)),
+        signal(Op::Sigtimedwait, 2, None),
+        signal(Op::Kill, 3, Some(Became::Full)),
+    ]);
+    let signals = Signals {
+        sent: 2,
+        kernel: 1,
+        handled: 1,
+        taken: 1,
+        killed: 0,
+    };
+    assert_eq!((s.signals, s.objects, s.bytes), (signals, 0, 0));
+    assert!(s
+        .text()
+        .contains("2 signals sent (1 by the kernel), 1 handled"));
+}

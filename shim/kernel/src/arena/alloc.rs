@@ -149,7 +149,7 @@ pub fn alloc_made(
 /// never in use, and no pages are lost with it: if it is the heap's last, it is part of the unused
 /// rest again.
 #[cold]
-fn undo(arena: &Arena, me: OwnerId, host: &impl Host, block: Off<u8>, len: usize) {
+pub(crate) fn undo(arena: &Arena, me: OwnerId, host: &impl Host, block: Off<u8>, len: usize) {
     let first = len.min(PAGE_SIZE);
     if arena
         .bytes(block, first)

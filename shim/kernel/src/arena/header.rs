@@ -18,8 +18,24 @@ pub mod flag {
     pub const OBSERVE: u32 = 2;
     /// The session has a name: it outlives its processes.
     pub const NAMED: u32 = 4;
-    /// Pipes are emulated (`--emulate`).
+    /// What is emulated (`--emulate`), a bit for each mechanism.
     pub const EMULATE_PIPE: u32 = 8;
+    pub const EMULATE_SIGNAL: u32 = 16;
+    pub const EMULATE_EVENTFD: u32 = 32;
+    pub const EMULATE_UNIX: u32 = 64;
+    pub const EMULATE_MQ: u32 = 128;
+    pub const EMULATE_SEM: u32 = 256;
+    pub const EMULATE_SYSV: u32 = 512;
+    pub const EMULATE_SHM: u32 = 1024;
+    /// `--emulate=all`, and what a session has that was made with nothing but LD_PRELOAD.
+    pub const EMULATE_ALL: u32 = EMULATE_PIPE
+        | EMULATE_SIGNAL
+        | EMULATE_EVENTFD
+        | EMULATE_SYSV
+        | EMULATE_MQ
+        | EMULATE_UNIX
+        | EMULATE_SEM
+        | EMULATE_SHM;
 }
 
 /// Bits of [`Header::shortage`].
@@ -73,8 +89,8 @@ pub struct Header {
     pub populated: AtomicU32,
     pub free: [AtomicU32; CLASSES],
 
-    /// pipe#N: names for people, never reused.
-    pub pipe_ids: AtomicU32,
+    /// The N of pipe#N, of whatever class: names for people, never reused. See `log::object`.
+    pub object_ids: AtomicU32,
     pub pipes_live: AtomicU32,
     /// Bumped whenever a process comes or goes: the supervisor sleeps on it.
     pub proc_events: AtomicU32,
@@ -88,6 +104,30 @@ pub struct Header {
     pub shortage: AtomicU32,
     /// Threads for whose log ring there was no memory.
     pub unlogged: AtomicU32,
+
+    pub eventfds_used: AtomicU32,
+    pub eventfds_made: AtomicU32,
+    pub eventfds_free: AtomicU32,
+    pub eventfds_live: AtomicU32,
+    /// Where the root of System V objects is, 0 for none: see `sysv`.
+    pub sysv: AtomicU32,
+    /// Names of message queues: see `mqueue::name`.
+    pub mq_names: RobustLock,
+    pub queues_used: AtomicU32,
+    pub queues_made: AtomicU32,
+    pub queues_free: AtomicU32,
+    /// Records of waiting threads, by their slots: see `mqueue::wait`.
+    pub waiters_made: AtomicU32,
+
+    pub pairs_used: AtomicU32,
+    pub pairs_made: AtomicU32,
+    pub pairs_free: AtomicU32,
+    pub pairs_live: AtomicU32,
+
+    /// Processes that began to look here for signals, and blocks of memory for what is pending: `ringer
+    /// bench` sees by them that its workers were served.
+    pub signals_opened: AtomicU32,
+    pub signals_queued: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -140,7 +180,7 @@ impl Header {
             small_at: z(),
             populated: z(),
             free: [ZERO; CLASSES],
-            pipe_ids: z(),
+            object_ids: z(),
             pipes_live: z(),
             proc_events: z(),
             demotions: z(),
@@ -148,6 +188,22 @@ impl Header {
             sweep_at: z(),
             shortage: z(),
             unlogged: z(),
+            eventfds_used: z(),
+            eventfds_made: z(),
+            eventfds_free: z(),
+            eventfds_live: z(),
+            sysv: z(),
+            mq_names: RobustLock { word: z() },
+            queues_used: z(),
+            queues_made: z(),
+            queues_free: z(),
+            waiters_made: z(),
+            pairs_used: z(),
+            pairs_made: z(),
+            pairs_free: z(),
+            pairs_live: z(),
+            signals_opened: z(),
+            signals_queued: z(),
         }
     }
 
@@ -167,6 +223,9 @@ impl Header {
             &self.files_used,
             &self.pipes_used,
             &self.rings_used,
+            &self.eventfds_used,
+            &self.queues_used,
+            &self.pairs_used,
         ] {
             used.store(1, Relaxed);
         }
@@ -194,6 +253,12 @@ impl Header {
     /// "This is short." `true`: nobody in the session has said so before.
     pub fn note_shortage(&self, what: u32) -> bool {
         self.shortage.fetch_or(what, Relaxed) & what == 0
+    }
+
+    /// Whether the session has any object that a descriptor could name.
+    pub fn anything_lives(&self) -> bool {
+        let live = [&self.pipes_live, &self.eventfds_live, &self.pairs_live];
+        live.iter().any(|n| n.load(Relaxed) != 0)
     }
 
     pub fn has(&self, bit: u32) -> bool {

@@ -92,6 +92,13 @@ impl Arena {
         Some(unsafe { &*p.cast::<T>() })
     }
 
+    /// Where in the arena something is that was borrowed from it. `None`: it is not at a unit.
+    pub fn offset_of<T: ArenaSafe>(&self, what: &T) -> Option<Off<T>> {
+        let byte = (core::ptr::from_ref(what) as usize).checked_sub(self.base as usize)?;
+        let units = u32::try_from(byte / UNIT).ok()?;
+        (byte % UNIT == 0).then_some(units).and_then(Off::from_raw)
+    }
+
     /// Element `index` of the table that starts at byte `table` and has `count` elements.
     #[inline(always)]
     pub fn slot<T: ArenaSafe>(&self, table: usize, count: u32, index: u32) -> Option<&'static T> {

@@ -13,11 +13,11 @@
 //! - C1. Killed between taking a reference and storing the entry (or the other way round): a
 //!   count too high. It costs memory, never an answer: the twin is asked.
 
-use super::open_file::{file, End, OpenFile, PipeEnd};
+use super::file_ref::FileRef;
+use super::open_file::{End, PipeEnd};
 use crate::abi::Errno;
 use crate::arena::{alloc, Arena, Off};
 use crate::host::Host;
-use crate::pipe;
 use crate::sync::atomic::{AtomicU32, Ordering::*};
 use crate::sync::lock_word::{OwnerId, Progress};
 use crate::task::Process;
@@ -55,23 +55,14 @@ pub fn slot_of(arena: &Arena, p: &Process, fd: i32) -> u32 {
 }
 
 #[inline(always)]
-pub fn lookup(arena: &Arena, p: &Process, fd: i32) -> Option<PipeEnd> {
-    pipe_end(arena, slot_of(arena, p, fd))
+pub fn lookup(arena: &Arena, p: &Process, fd: i32) -> Option<FileRef> {
+    FileRef::of(arena, slot_of(arena, p, fd))
 }
 
-/// Follows a description to its pipe. `None`: free, or its pipe is another one now.
+/// Follows a description to its pipe. `None`: free, of no pipe, or its pipe is another one now.
 #[inline(always)]
 pub fn pipe_end(arena: &Arena, file_slot: u32) -> Option<PipeEnd> {
-    if file_slot == 0 {
-        return None;
-    }
-    let file: &'static OpenFile = file(arena, file_slot)?;
-    let pipe_slot = file.object.load(Relaxed);
-    let pipe = pipe::get(arena, pipe_slot)?;
-    if pipe.generation.load(Relaxed) != file.generation.load(Relaxed) {
-        return None;
-    }
-    Some(PipeEnd::new(file_slot, file, pipe_slot, pipe, file.end()))
+    FileRef::of(arena, file_slot)?.pipe()
 }
 
 pub(crate) fn with_lock<R>(

@@ -1,6 +1,7 @@
 //! Open file description: "a record of how a process or group of processes is accessing a file"
 //! (POSIX.1-2017, XBD 3.258). Status flags live here, shared by dup(2) and fork(2).
 
+use super::file_ref::{self, role, FileRef};
 use crate::abi::Errno;
 use crate::arena::{alloc, layout, pages, Arena, ArenaSafe};
 use crate::host::Host;
@@ -21,25 +22,28 @@ pub enum End {
 impl End {
     fn raw(self) -> u32 {
         match self {
-            End::Read => 0,
-            End::Write => 1,
+            End::Read => role::READ_END,
+            End::Write => role::WRITE_END,
         }
     }
 }
 
-/// `object` is the pipe's slot, `generation` the pipe's when this was made: a description that
-/// outlived its pipe (a wrong count) finds that out instead of another pipe.
+/// `object` is the object's slot, `generation` the object's when this was made: a description that
+/// outlived its object (a wrong count) finds that out instead of another one.
 #[repr(C, align(32))]
 pub struct OpenFile {
     /// Table entries, in all processes, that name this. 0: the slot is free.
     pub refs: AtomicU32,
     pub object: AtomicU32,
     pub generation: AtomicU32,
-    pub end: AtomicU32,
+    /// What it is, and of what: see [`role`](super::role).
+    pub role: AtomicU32,
     /// O_NONBLOCK, O_DIRECT, O_ASYNC as the program set them (fcntl(2), F_SETFL).
     pub flags: AtomicU32,
     pub next_free: AtomicU32,
-    _pad: [AtomicU32; 2],
+    /// The file position, of what has one: a message queue's read(2).
+    pub position: AtomicU32,
+    _pad: AtomicU32,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
@@ -90,9 +94,16 @@ impl OpenFile {
         self.flags.load(Relaxed) & flag != 0
     }
 
+    /// Whether it names an object of this generation.
+    #[inline(always)]
+    pub fn is_of(&self, generation: &AtomicU32) -> bool {
+        generation.load(Relaxed) == self.generation.load(Relaxed)
+    }
+
+    /// Of a description of a pipe.
     #[inline(always)]
     pub fn end(&self) -> End {
-        if self.end.load(Relaxed) == 0 {
+        if self.role.load(Relaxed) == role::READ_END {
             End::Read
         } else {
             End::Write
@@ -115,7 +126,22 @@ pub fn new_file(
     end: End,
     flags: u32,
 ) -> Result<u32, Errno> {
-    let pipe = pipe::get(arena, pipe_slot).ok_or(Errno::ENFILE)?;
+    if pipe::get(arena, pipe_slot).is_none() {
+        return Err(Errno::ENFILE);
+    }
+    new_file_of(arena, me, host, (end.raw(), pipe_slot), flags)
+}
+
+/// A description of any object, in this [`role`], with one reference. The object counts it.
+///
+/// Errors: as [`new_file`].
+pub fn new_file_of(
+    arena: &Arena,
+    me: OwnerId,
+    host: &impl Host,
+    (role, object): (u32, u32),
+    flags: u32,
+) -> Result<u32, Errno> {
     let slot = alloc::locked(arena, me, host, |h| {
         let slot = alloc::take_slot(
             &h.files_used,
@@ -125,15 +151,19 @@ pub fn new_file(
             |s| pages::make::<OpenFile>(arena, host, layout::FILES, &h.files_made, s),
         )?;
         let f = file(arena, slot)?;
-        f.object.store(pipe_slot, Relaxed);
-        f.generation.store(pipe.generation.load(Relaxed), Relaxed);
-        f.end.store(end.raw(), Relaxed);
+        f.object.store(object, Relaxed);
+        f.role.store(role, Relaxed);
+        let generation = FileRef::head_of(arena, f).map_or(0, |h| h.generation.load(Relaxed));
+        f.generation.store(generation, Relaxed);
         f.flags.store(flags, Relaxed);
+        f.position.store(0, Relaxed);
         f.refs.store(1, Release);
         Some(slot)
     })
     .ok_or(Errno::ENFILE)?;
-    pipe.holders(end).fetch_add(1, AcqRel);
+    if let Some(holders) = file(arena, slot).and_then(|f| file_ref::holders(arena, f)) {
+        holders.fetch_add(1, AcqRel);
+    }
     Ok(slot)
 }
 
@@ -155,7 +185,7 @@ pub fn get_ref(arena: &Arena, slot: u32) -> bool {
 }
 
 /// One reference fewer. `true`: it was the last, the description is gone, and so is one holder of
-/// the pipe's end.
+/// its object (of a pipe: of that end).
 pub fn close_ref(arena: &Arena, me: OwnerId, host: &impl Host, slot: u32) -> bool {
     let Some(f) = file(arena, slot) else {
         return false;
@@ -163,11 +193,9 @@ pub fn close_ref(arena: &Arena, me: OwnerId, host: &impl Host, slot: u32) -> boo
     if f.refs.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1)) != Ok(1) {
         return false;
     }
-    if let Some(pipe) = pipe::get(arena, f.object.load(Relaxed)) {
-        if pipe.generation.load(Relaxed) == f.generation.load(Relaxed) {
-            let holders = pipe.holders(f.end());
-            let _ = holders.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1));
-        }
+    let same = FileRef::head_of(arena, f).is_some_and(|h| f.is_of(&h.generation));
+    if let Some(holders) = file_ref::holders(arena, f).filter(|_| same) {
+        let _ = holders.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1));
     }
     alloc::locked(arena, me, host, |h| {
         f.next_free.store(h.files_free.load(Relaxed), Relaxed);
@@ -184,13 +212,13 @@ pub fn find_file_of(arena: &Arena, pipe_slot: u32, end: End) -> Option<u32> {
         .files_used
         .load(Relaxed)
         .min(layout::MAX_FILES);
-    let generation = pipe::get(arena, pipe_slot)?.generation.load(Relaxed);
+    let generation = &pipe::get(arena, pipe_slot)?.generation;
     (1..used).find(|&slot| {
         file(arena, slot).is_some_and(|f| {
             f.refs.load(Acquire) != 0
                 && f.object.load(Relaxed) == pipe_slot
-                && f.generation.load(Relaxed) == generation
-                && f.end() == end
+                && f.is_of(generation)
+                && f.role.load(Relaxed) == end.raw()
         })
     })
 }

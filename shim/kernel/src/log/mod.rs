@@ -3,15 +3,24 @@
 //! Records are written inside the object's critical section, with the object's own sequence
 //! number: per object, the log's order is the order in which things happened.
 
+pub mod object;
 pub mod record;
 pub mod ring;
 
-pub use record::{layer, Cause, Kind, Record};
+pub use record::{layer, sent, Cause, Kind, Record};
 pub use ring::RingHead;
 
 use crate::pipe::Pipe;
-use crate::sync::atomic::Ordering::*;
+use crate::sync::atomic::{AtomicU32, Ordering::*};
 use crate::sync::lock_word::OwnerId;
+
+/// An object that has records of its own.
+pub trait Logged {
+    /// See [`object`].
+    fn object(&self) -> u32;
+    /// Order of its records.
+    fn order(&self) -> &AtomicU32;
+}
 
 /// Where the records of one call go; nowhere when the log is off.
 #[derive(Clone, Copy)]
@@ -42,6 +51,39 @@ impl Log<'_> {
             None => 0,
             Some(ring) => self.put(ring, p, kind, None, cause, abc),
         }
+    }
+
+    /// One record about an object, in its order. Its id, 0 when the log is off.
+    #[inline(always)]
+    pub fn about(&self, o: &impl Logged, kind: Kind, cause: u64, abc: (i64, u64, u64)) -> u64 {
+        match self.ring {
+            None => 0,
+            Some(ring) => self.put_about(ring, o.object(), o.order(), kind, cause, abc),
+        }
+    }
+
+    #[inline(never)]
+    fn put_about(
+        &self,
+        ring: &ring::Writer,
+        object: u32,
+        order: &AtomicU32,
+        kind: Kind,
+        cause: u64,
+        abc: (i64, u64, u64),
+    ) -> u64 {
+        ring.put(Record {
+            kind: kind.raw(),
+            aux: self.layer,
+            object,
+            seq: order.fetch_add(1, Relaxed),
+            fd: self.fd,
+            cause,
+            a: abc.0,
+            b: abc.1,
+            c: abc.2,
+            ..Record::default()
+        })
     }
 
     /// A place in the pipe's order for a record that is to come. `None`: the log is off.

@@ -35,6 +35,20 @@ pub mod layer {
     pub const OWN: u16 = 4;
 }
 
+/// What became of a signal that was sent: in [`Kind::SigSend`].
+pub mod sent {
+    /// The kernel has it.
+    pub const BY_KERNEL: u64 = 0;
+    /// Pending in the arena: blocked there.
+    pub const BLOCKED: u64 = 1;
+    /// One of its number was pending there.
+    pub const COALESCED: u64 = 2;
+    /// No more may be queued.
+    pub const FULL: u64 = 3;
+    /// The sender's own, its handler is called at once.
+    pub const AT_ONCE: u64 = 4;
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $n:literal),* $(,)?) => {
         /// What happened, and what `a`, `b` and `c` are.
@@ -126,6 +140,131 @@ kinds! {
     Lost = 41,
     /// The descriptors of a process that died without closing them. a: its pid.
     Reaped = 42,
+
+    /// A signal was sent. a: to which pid; b: signal | [`sent`] << 8 | si_code << 32; c: the N of
+    /// sig#N.
+    SigSend = 50,
+    /// It could not be. a: errno; b: signal | si_code << 32; c: pid.
+    SigSendFailed = 51,
+    /// sigwait and its like took it. a: signal; b: sender's pid | si_code << 32; c: sig#N.
+    SigAccept = 52,
+    /// Its handler is called. a: signal; b: the handler's address; c: sender's pid | si_code << 32;
+    /// fd: where its frame is, in units of 16 bytes, the lower 31 bits.
+    SigHandler = 53,
+    /// The handler has returned. a: signal; b: ticks it took; c: the mask from here on.
+    SigReturn = 54,
+    /// The mask changed. a: how; b: before; c: after.
+    SigMask = 55,
+    /// The action changed. a: signal; b: handler, or 0 default, 1 ignored; c: flags.
+    SigAction = 56,
+    /// Waits for signals. a: 0 sigsuspend, 1 sigtimedwait; b: the mask, or the set.
+    SigWait = 57,
+    /// It came while it was blocked by name only, and is pending in the kernel now. a: signal.
+    SigBounced = 58,
+    /// A process has died of one: the supervisor's word. a: signal, 128 more with a core dump, 256
+    /// more if only the signal's sender tells so; b: pid.
+    SigKilled = 59,
+    /// eventfd2. a: fd; b: the counter at first; c: flags.
+    EventfdCreate = 70,
+    /// a: what was added; b: the counter before; c: after.
+    EventfdWrite = 71,
+    /// a: what was taken; b: the counter before; c: after; cause: the latest write.
+    EventfdRead = 72,
+    /// A System V object was made. a: its id; b: its key; c: semaphores, or bytes.
+    SysvCreate = 120,
+    /// One that was there was asked for. a: its id; b: its key.
+    SysvGet = 121,
+    /// IPC_RMID. a: its id; b: what was lost with it: messages, or who has it attached.
+    SysvRemove = 122,
+    /// IPC_SET. a: its id; b: mode; c: gid << 32 | uid.
+    SysvSet = 123,
+    /// A System V call failed. a: errno; b: the call's number; c: id or key.
+    SysvFailed = 124,
+    /// An operation on a semaphore. a: what was added; b: flags << 32 | number; c: pid << 32 | value
+    /// after.
+    SemOp = 125,
+    /// SETVAL, SETALL. a: the value, -1 for many; b: the number.
+    SemSet = 126,
+    /// SEM_UNDO of a process that ended. a: what was added; b: pid << 32 | number; c: value after.
+    SemUndo = 127,
+    /// Sleeps. a: 0 semop, 1 msgsnd, 2 msgrcv; b: number of the semaphore, or type; c: operation, or size.
+    SysvBlock = 128,
+    /// Sleeps no more. a: ticks asleep; cause: the record that woke it.
+    SysvWake = 129,
+    /// A signal ended the wait.
+    SysvInterrupted = 130,
+    /// A lock was taken over from a dead owner. a: who.
+    SysvOrphaned = 131,
+    /// A message. a: bytes; b: type; c: messages queued after.
+    MsgSend = 132,
+    /// a: bytes; b: type; c: messages queued after; cause: the sending.
+    MsgReceive = 133,
+    /// MSG_COPY. a: bytes; b: type.
+    MsgCopy = 134,
+    /// a: address; b: attachments after; c: flags.
+    ShmAttach = 135,
+    /// a: address; b: attachments after; c: pid.
+    ShmDetach = 136,
+    /// a: 1 SHM_LOCK, 0 SHM_UNLOCK.
+    ShmLock = 137,
+    /// A System V call was served by the kernel. a: what it came to; b: the call's number; c: id or key.
+    SysvByKernel = 138,
+    /// A message queue was made. a: fd; b: flags << 32 | mode; c: mq_maxmsg << 32 | mq_msgsize.
+    MqCreate = 100,
+    /// It was opened. a: fd; b: flags.
+    MqOpen = 101,
+    /// A description of it is gone. a: descriptions that are left.
+    MqClose = 102,
+    /// It lost its name.
+    MqUnlink = 103,
+    /// A message was sent. a: bytes; b: priority; c: messages in the queue after.
+    MqSend = 104,
+    /// A message was received. a: bytes; b: priority; c: messages in the queue after.
+    MqReceive = 105,
+    /// A message went straight to a waiting receiver. a: bytes; b: priority; c: the receiver's slot.
+    MqHandOver = 106,
+    /// The message of a waiting sender got its room. a: bytes; b: priority; c: messages after.
+    MqAdmit = 107,
+    /// mq_send failed. a: errno.
+    MqSendFailed = 108,
+    /// mq_receive failed. a: errno.
+    MqReceiveFailed = 109,
+    /// A process is to be told. a: 1 not at all, 2 by a signal, 3 by a thread; b: signal; c: pid.
+    MqNotify = 110,
+    /// It is told. a: pid; b: how, as for MqNotify. cause: the message.
+    MqNotified = 111,
+    /// It is not to be told any more. a: how it would have been.
+    MqNotifyOff = 112,
+    /// sem_wait and its kin. a: 0 or -errno; b: the address; c: ticks that it took.
+    SemWait = 113,
+
+    /// socketpair. a: the first fd; b: the second; c: flags and type.
+    SocketPair = 75,
+    /// Sent. a: bytes; b: position of the first in this direction; c: bytes queued there after,
+    /// doubled, and who: 0 the first socket, 1 the second.
+    SocketSend = 76,
+    /// Received. As SocketSend.
+    SocketRecv = 77,
+    /// send failed. a: errno; b: bytes that were sent before; c: who.
+    SendFailed = 78,
+    /// recv failed, or (errno 0) gave 0: the other side will send no more. a: errno; c: who.
+    RecvFailed = 79,
+    /// shutdown. a: what: SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2; b: who.
+    Shutdown = 80,
+    /// setsockopt of something that matters here. a: option; b: value; c: who.
+    SetOption = 81,
+    /// shm_open. a: the descriptor, or -errno; b, c: the first bytes of the name.
+    ShmOpen = 114,
+    /// shm_unlink. a: 0 or -errno; b, c: as above.
+    ShmUnlink = 115,
+    /// sem_open. a: the address, or -errno; b, c: as above.
+    SemOpen = 116,
+    /// sem_unlink. a: 0 or -errno; b, c: as above.
+    SemUnlink = 117,
+    /// memfd_create. a: the descriptor; b, c: as above.
+    MemfdCreate = 118,
+    /// sem_post. a: 0 or -errno; b: the address; c: the value afterwards.
+    SemPost = 119,
 }
 
 macro_rules! causes {
@@ -173,6 +312,15 @@ causes! {
     /// clone(CLONE_FILES) of a process, unshare(CLONE_FILES), CLOSE_RANGE_UNSHARE.
     TableSplit = 16, "threads or processes share or split a descriptor table";
     NoAccess = 15, "exec by a user who may not open the session";
+    Polled = 17, "poll, select or epoll: the kernel tells its readiness";
+    Vectored = 18, "readv or writev";
+    Aio = 19, "io_submit";
+    Ancillary = 20, "a message with ancillary data";
+    Option = 21, "a socket option that ringer does not serve";
+    Addressed = 22, "bind, connect, or a message to an address";
+    OutOfBand = 23, "out-of-band data";
+    Seccomp = 25, "its holder restricts its system calls (seccomp)";
+    NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
 }
 
 #[cfg(all(test, not(loom)))]

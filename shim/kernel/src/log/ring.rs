@@ -168,9 +168,17 @@ impl Writer {
             });
             return self.put(r);
         }
-        r.tsc = (self.tsc)();
+        // One that tells of what it came before has its time already.
+        if r.tsc == 0 {
+            r.tsc = (self.tsc)();
+        }
         self.store(index, &r);
         record_id(self.index, index)
+    }
+
+    /// The id that the next record will have, if none is lost before it.
+    pub fn next_id(&self) -> u64 {
+        record_id(self.index, self.head.head.load(Relaxed))
     }
 
     fn store(&self, index: u64, r: &Record) {

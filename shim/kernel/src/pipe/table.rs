@@ -40,7 +40,7 @@ pub fn create<H: Host>(
             |s| pages::make::<Pipe>(k.arena, k.host, layout::PIPES, &h.pipes_made, s),
         )?;
         let p = get(k.arena, index)?;
-        p.id.store(h.pipe_ids.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
+        p.id.store(h.object_ids.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
         h.pipes_live.fetch_add(1, Relaxed);
         Some((index, p))
     });

@@ -86,6 +86,10 @@ pub trait Waitable {
     fn looks_ready(&self) -> bool;
     /// Nobody has woken us for [`RECHECK_NS`]: the next attempt believes no hint.
     fn doubt(&mut self) {}
+    /// How long the next sleep may last: [`RECHECK_NS`] at the most.
+    fn patience(&self) -> u64 {
+        RECHECK_NS
+    }
     /// Whether an attempt would end the wait whatever others do: nobody is left on the other side.
     fn is_over(&mut self) -> bool {
         false
@@ -100,6 +104,8 @@ pub trait Waitable {
     fn woken(&mut self, cause: u64) {
         let _ = cause;
     }
+    /// A signal ends the wait. For the log, too.
+    fn interrupted(&mut self) {}
 }
 
 /// The processor: spinning never pays when there is only one.
@@ -147,7 +153,7 @@ impl WaitQueue {
             let mut overdue = false;
             let how = loop {
                 let since = futex.ticks();
-                let how = futex.wait(bed, seen, RECHECK_NS, Signals::End); // 4
+                let how = futex.wait(bed, seen, w.patience(), Signals::End); // 4
                 self.learn(futex, how, futex.ticks().wrapping_sub(since));
                 if how != Slept::TimedOut {
                     break how;
@@ -177,6 +183,7 @@ impl WaitQueue {
                 Err(e) => break Err(e),
             }
             if how == Slept::Signal {
+                w.interrupted();
                 break Err(SysError::Restart(Restart::Sys));
             }
         };

@@ -345,6 +345,10 @@ impl<H: Host, T: Twin + Tokens, U: UserWrite> Waitable for Reading<'_, H, T, U> 
     fn woken(&mut self, cause: u64) {
         self.wait.finish(self.p, cause);
     }
+
+    fn interrupted(&mut self) {
+        self.wait.interrupted(self.p);
+    }
 }
 
 impl<H: Host, T: Twin + Tokens, U: UserWrite> Reading<'_, H, T, U> {
@@ -416,6 +420,10 @@ impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
     fn woken(&mut self, cause: u64) {
         self.wait.finish(self.p, cause);
     }
+
+    fn interrupted(&mut self) {
+        self.wait.interrupted(self.p);
+    }
 }
 
 /// What others are told of a wait: the thread's slot for `ringer ps`, the log for `ringer trace`.
@@ -477,5 +485,10 @@ impl<'a, H: Host> Wait<'a, H> {
                 .store(task.slept_tsc.load(Relaxed).wrapping_add(ticks), Relaxed);
         }
         self.k.log.pipe(p, Kind::Wake, cause, (ticks as i64, 0, 0));
+    }
+
+    fn interrupted(&self, p: &Pipe) {
+        let again = i64::from(self.k.host.restarts());
+        self.k.log.pipe(p, Kind::Interrupted, 0, (again, 0, 0));
     }
 }

@@ -8,7 +8,8 @@ mod thread;
 pub use process::{proc_state, Process};
 pub use reap::reap_process;
 pub use table::{
-    claim_process, claim_spare, claim_task, find_process, is_dead, process, process_is_gone,
-    release_task, replace_twin, retire_process, task, task_of, yield_to_twin,
+    claim_process, claim_spare, claim_task, find_process, is_dead, living_thread, process,
+    process_is_gone, release_task, replace_twin, retire_process, slot_of, task, task_of,
+    yield_to_twin,
 };
-pub use thread::{task_state, Task};
+pub use thread::{task_state, waits, Task};

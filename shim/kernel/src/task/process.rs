@@ -53,7 +53,9 @@ pub struct Process {
     pub demoted: AtomicU64,
     pub started_tsc: AtomicU64,
     pub ended_tsc: AtomicU64,
-    _pad: [AtomicU64; 15],
+    /// What waits for it: see `signal`.
+    pub signals: crate::signal::State,
+    _pad: [AtomicU64; 5],
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.

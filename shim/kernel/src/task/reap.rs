@@ -9,19 +9,24 @@
 use super::process::{proc_state, Process};
 use super::table;
 use crate::arena::Arena;
-use crate::file::{self, fd_table, End};
+use crate::eventfd;
+use crate::file::{self, fd_table, End, EventfdFile, FileRef, SocketFile};
 use crate::host::Host;
 use crate::log::{Kind, Log};
+use crate::mqueue;
 use crate::pipe::{self, Ctx};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::OwnerId;
+use crate::unix;
 
 /// A descriptor's entry is taken out of its table, and the real one is about to be closed. From here
 /// on nobody vouches for its end: who polls sees the hang-up as soon as the real one is closed,
 /// and must then find the end of file, too.
 pub fn about_to_close(arena: &Arena, file_slot: u32) {
-    if let Some(e) = fd_table::pipe_end(arena, file_slot) {
-        e.pipe.forget_witness(e.end);
+    match FileRef::of(arena, file_slot) {
+        Some(FileRef::Pipe(e)) => e.pipe.forget_witness(e.end),
+        Some(FileRef::Socket(s)) => s.pair.forget_witness(s.side()),
+        _ => {}
     }
 }
 
@@ -29,9 +34,20 @@ pub fn about_to_close(arena: &Arena, file_slot: u32) {
 /// other end is woken, and a pipe that nobody holds is freed if `unused` agrees: it is asked only
 /// when the counts say that nobody is left.
 pub fn forget_descriptor<H: Host>(k: &Ctx<'_, H>, file_slot: u32, unused: impl Fn(u32) -> bool) {
-    let Some(e) = fd_table::pipe_end(k.arena, file_slot) else {
-        file::close_ref(k.arena, k.me, k.host, file_slot);
-        return;
+    let e = match FileRef::of(k.arena, file_slot) {
+        Some(FileRef::Pipe(e)) => e,
+        Some(FileRef::Eventfd(e)) => return forget_eventfd(k, &e),
+        Some(FileRef::Mq(e)) => {
+            if file::close_ref(k.arena, k.me, k.host, file_slot) {
+                mqueue::name::close(k, &e.handle());
+            }
+            return;
+        }
+        Some(FileRef::Socket(s)) => return forget_socket(k, &s, unused),
+        Some(FileRef::Signalfd(_)) | None => {
+            file::close_ref(k.arena, k.me, k.host, file_slot);
+            return;
+        }
     };
     e.pipe.forget_witness(e.end);
     let generation = e.pipe.generation.load(Relaxed); // ours as long as we hold the reference
@@ -53,6 +69,47 @@ pub fn forget_descriptor<H: Host>(k: &Ctx<'_, H>, file_slot: u32, unused: impl F
     let held = e.pipe.readers.load(Acquire) != 0 || e.pipe.writers.load(Acquire) != 0;
     if !held && unused(e.pipe_slot()) {
         pipe::release_if(k, e.pipe_slot(), generation);
+    }
+}
+
+/// As [`forget_descriptor`]. There is no other end that could wait for this; who waits on the
+/// eventfd itself holds it.
+fn forget_eventfd<H: Host>(k: &Ctx<'_, H>, e: &EventfdFile) {
+    let generation = e.eventfd.generation.load(Relaxed); // ours as long as we hold the reference
+    let last = file::close_ref(k.arena, k.me, k.host, e.file_slot());
+    let left = e.eventfd.files.load(Acquire);
+    let abc = (0, u64::from(left), 0);
+    k.log.about(e.eventfd, Kind::Close, 0, abc);
+    if last && left == 0 {
+        eventfd::release_if(k, e.slot(), generation);
+    }
+}
+
+/// The process in slot `process` closes a descriptor, whichever: it is not to be told of messages any
+/// more. (Linux v6.18 ipc/mqueue.c `mqueue_flush_file`)
+pub fn flush<H: Host>(k: &Ctx<'_, H>, process: u32, file_slot: u32) {
+    if let Some(FileRef::Mq(e)) = FileRef::of(k.arena, file_slot) {
+        mqueue::notify::remove(k, &e.handle(), process);
+    }
+}
+
+/// As [`forget_descriptor`]: whoever waits for the other socket is woken.
+fn forget_socket<H: Host>(k: &Ctx<'_, H>, s: &SocketFile, unused: impl Fn(u32) -> bool) {
+    let (p, side) = (s.pair, s.side());
+    p.forget_witness(side);
+    let generation = p.generation.load(Relaxed); // ours as long as we hold the reference
+    let last = file::close_ref(k.arena, k.me, k.host, s.file_slot());
+    let left = p.socket(side).files.load(Acquire);
+    let abc = (i64::from(side.bit()), u64::from(left), 0);
+    let record = k.log.about(p, Kind::Close, 0, abc);
+    if !last || left != 0 {
+        return;
+    }
+    p.wake_everybody(k.host, record);
+    let held = p.socket(side.other()).files.load(Acquire) != 0;
+    // Of datagram sockets the twin does not tell.
+    if !held && (!p.type_of().is_connected() || unused(s.slot())) {
+        unix::release_if(k, s.slot(), generation);
     }
 }
 
@@ -111,11 +168,13 @@ fn reap_locked<H: Host>(k: &Ctx<'_, H>, slot: u32, p: &Process) {
     fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, _| {
         let file_slot = fd_table::take(k.arena, p, fd);
         if file_slot != 0 {
+            flush(k, slot, file_slot);
             // Nobody's process: the kernel has closed the twin, and the counts are all there is.
             forget_descriptor(k, file_slot, |_| true);
         }
     });
     forget_lingering(k, slot);
+    crate::sysv::leave(k, slot, p.generation.load(Acquire));
     table::retire_process(k.arena, k.me, k.host, p);
 }
 

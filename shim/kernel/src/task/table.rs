@@ -30,12 +30,29 @@ pub fn task(arena: &Arena, slot: u32) -> Option<&'static Task> {
     arena.slot(layout::TASKS, layout::MAX_TASKS, slot)
 }
 
+/// The slot of the thread that a lock word names.
+#[inline(always)]
+pub fn slot_of(owner: OwnerId) -> u32 {
+    owner.raw() & ((1 << SLOT_BITS) - 1)
+}
+
 /// The thread that a lock word or a witness names. `None`: it is gone, its slot is another's.
 #[inline(always)]
 pub fn task_of(arena: &Arena, owner: OwnerId) -> Option<&'static Task> {
-    let task = task(arena, owner.raw() & ((1 << SLOT_BITS) - 1))?;
+    let task = task(arena, slot_of(owner))?;
     let generation = task.generation.load(Relaxed) % GENERATIONS;
     (generation == owner.raw() >> SLOT_BITS).then_some(task)
+}
+
+/// A thread of the process in this slot that lives for sure.
+pub fn living_thread(arena: &Arena, process: u32) -> Option<OwnerId> {
+    let used = arena.header().tasks_used.load(Relaxed);
+    (1..used.min(layout::MAX_TASKS)).find_map(|slot| {
+        let t = task(arena, slot)?;
+        let lives = t.process.load(Relaxed) == process && t.surely_alive();
+        let generation = t.generation.load(Relaxed) % GENERATIONS;
+        OwnerId::from_raw(generation << SLOT_BITS | slot).filter(|_| lives)
+    })
 }
 
 /// Whether a lock's owner is dead. Cheap when the kernel has marked it; otherwise the real
@@ -274,6 +291,7 @@ pub fn claim_process(
             ] {
                 counter.store(0, Relaxed);
             }
+            crate::signal::state::close(&p.signals);
             p.started_tsc.store(host.tsc(), Relaxed);
             p.ended_tsc.store(0, Relaxed);
             p.state.store(state, Release); // whole from here on
@@ -294,6 +312,10 @@ pub fn retire_process(arena: &Arena, me: OwnerId, host: &impl Host, p: &Process)
     }
     p.fd_high.store(0, Relaxed);
     p.fd_count.store(0, Relaxed);
+    if p.signals.has_memory() {
+        crate::signal::state::free_all(arena, me, host, &p.signals);
+    }
+    p.signals.sent_key.store(0, Relaxed);
     p.ended_tsc.store(host.tsc(), Relaxed);
     p.generation.fetch_add(1, Release);
     p.state.store(proc_state::DEAD, Release); // pairs with `claim_process` and `reap_if`

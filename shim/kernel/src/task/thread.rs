@@ -6,6 +6,18 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 /// FUTEX_OWNER_DIED: the kernel sets it in `life` when the thread dies. (uapi/linux/futex.h)
 pub const OWNER_DIED: u32 = 0x4000_0000;
 
+/// How [`Task::waits_for`] is put together: a slot of the table of the object's class, the class,
+/// and what for.
+pub mod waits {
+    pub const SLOT: u32 = (1 << 24) - 1;
+    pub const CLASS: u32 = 0x7f << 24;
+    pub const PIPE: u32 = 0;
+    pub const EVENTFD: u32 = 1 << 24;
+    pub const SOCKET: u32 = 2 << 24;
+    pub const MQ: u32 = 3 << 24;
+    pub const TO_WRITE: u32 = 1 << 31;
+}
+
 pub mod task_state {
     pub const FREE: u32 = 0;
     pub const LIVE: u32 = 1;
@@ -40,7 +52,7 @@ pub struct Task {
     pub next: AtomicU64,
     /// pid, kept here so that a dead process's slot need not be read.
     pub pid: AtomicU32,
-    /// What it waits for: pipe slot, and bit 31 for "to write". 0: nothing.
+    /// What it waits for: see [`waits`]. 0: nothing.
     pub waits_for: AtomicU32,
     /// Start of the thread, clock ticks after boot (proc(5) stat, field 22). 0: not known.
     pub start: AtomicU64,

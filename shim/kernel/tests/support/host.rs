@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::Mutex;
 
+use ringer_kernel::abi::Errno;
 use ringer_kernel::host::Host;
 use ringer_kernel::sync::futex::{Futex, Signals, Slept};
 use ringer_kernel::sync::wait_queue::Processors;
@@ -210,6 +211,10 @@ impl Host for TestHost {
 
     fn tsc(&self) -> u64 {
         tsc()
+    }
+
+    fn make_file(&self, _: &[u8], _: u64) -> Result<(), Errno> {
+        Ok(())
     }
 }
 

@@ -3,15 +3,19 @@
 
 #![allow(dead_code, unused_imports)] // each test file uses a part of it
 
+pub mod counter;
 pub mod host;
 pub mod kit;
 pub mod model;
+pub mod mq;
 pub mod pattern;
 pub mod real;
 pub mod real_twin;
 pub mod run;
 pub mod shared;
+pub mod sockets;
 pub mod stream;
+pub mod sysv;
 pub mod trio;
 pub mod twin;
 pub mod user;

@@ -13,6 +13,8 @@ use super::world::{Me, World};
 #[derive(Clone, Copy)]
 struct Aim {
     name: &'static str,
+    /// Passages that it survives.
+    spared: u32,
     me: Me,
     stage: &'static AtomicU32,
 }
@@ -32,6 +34,10 @@ fn reached(name: &str) {
     let Some(aim) = AIM.get().filter(|aim| aim.name == name) else {
         return;
     };
+    if aim.spared > 0 {
+        let spared = aim.spared - 1;
+        return AIM.set(Some(Aim { spared, ..aim }));
+    }
     AIM.set(None);
     aim.stage.store(AT_THE_POINT, SeqCst);
     loop {
@@ -62,11 +68,25 @@ impl Victim {
         name: &'static str,
         f: impl FnOnce(&Me) + Send + 'static,
     ) -> Option<Victim> {
+        Victim::start_at(world, (name, 0), f)
+    }
+
+    /// As [`Victim::start`], at a later passage.
+    pub fn start_at(
+        world: &World,
+        (name, spared): (&'static str, u32),
+        f: impl FnOnce(&Me) + Send + 'static,
+    ) -> Option<Victim> {
         crash::set_handler(reached);
         let me = world.enter();
         let stage: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(ON_ITS_WAY)));
         let thread = thread::spawn(move || {
-            AIM.set(Some(Aim { name, me, stage }));
+            AIM.set(Some(Aim {
+                name,
+                spared,
+                me,
+                stage,
+            }));
             f(&me);
             AIM.set(None);
         });
@@ -104,13 +124,14 @@ impl Victim {
     }
 }
 
-/// The names of all crash points in the sources.
-pub fn names_in_the_sources() -> BTreeSet<String> {
+/// The names of all crash points in the sources that begin with `class`.
+pub fn names_in_the_sources(class: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     collect(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut names,
     );
+    names.retain(|name| name.starts_with(class));
     names
 }
 

@@ -1,0 +1,385 @@
+//! A program as data: who does which call, one after the other.
+//!
+//! Each actor is a process with sixteen registers for descriptors, and as many for ids of
+//! System V queues and of sets of semaphores; a fork copies them. Whatever could block is given its
+//! non-blocking flag when the program is made, so a program has one outcome. A step of an actor that is not there is passed over:
+//! any part of a program is a program.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub const ACTORS: usize = 3;
+pub const REGISTERS: usize = 16;
+pub const MOST_STEPS: usize = 256;
+
+pub type Reg = u8;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Program {
+    #[serde(default)]
+    pub seed: u64,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub who: u8,
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// Where a buffer is.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Place {
+    Good,
+    Null,
+    /// No memory there.
+    Hole,
+    /// Its second half is not there.
+    Edge,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum What {
+    Default,
+    Ignore,
+    Handler,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    Pipe2 {
+        r: Reg,
+        w: Reg,
+        flags: i32,
+    },
+    Eventfd {
+        to: Reg,
+        count: u32,
+        flags: i32,
+    },
+    Socketpair {
+        a: Reg,
+        b: Reg,
+        kind: i32,
+    },
+    Read {
+        fd: Reg,
+        len: u32,
+        at: Place,
+    },
+    Write {
+        fd: Reg,
+        len: u32,
+        at: Place,
+    },
+    Readv {
+        fd: Reg,
+        lens: Vec<u32>,
+    },
+    Writev {
+        fd: Reg,
+        lens: Vec<u32>,
+    },
+    /// Eight bytes: a number for an eventfd.
+    Add {
+        fd: Reg,
+        value: u64,
+    },
+    Send {
+        fd: Reg,
+        len: u32,
+        flags: i32,
+        at: Place,
+    },
+    Recv {
+        fd: Reg,
+        len: u32,
+        flags: i32,
+        at: Place,
+    },
+    Shutdown {
+        fd: Reg,
+        how: i32,
+    },
+    Close {
+        fd: Reg,
+    },
+    Dup {
+        fd: Reg,
+        to: Reg,
+    },
+    Dup2 {
+        fd: Reg,
+        over: Reg,
+    },
+    Dup3 {
+        fd: Reg,
+        over: Reg,
+        flags: i32,
+    },
+    Fcntl {
+        fd: Reg,
+        cmd: i32,
+        arg: i32,
+    },
+    Fionread {
+        fd: Reg,
+    },
+    Poll {
+        fds: Vec<(Reg, i16)>,
+    },
+    MqOpen {
+        to: Reg,
+        name: u8,
+        flags: i32,
+        most: i64,
+        size: i64,
+    },
+    MqSend {
+        fd: Reg,
+        len: u32,
+        priority: u32,
+        at: Place,
+    },
+    MqReceive {
+        fd: Reg,
+        len: u32,
+        at: Place,
+    },
+    MqAttr {
+        fd: Reg,
+    },
+    MqUnlink {
+        name: u8,
+    },
+    Msgget {
+        to: Reg,
+    },
+    Msgsnd {
+        id: Reg,
+        kind: i64,
+        len: u32,
+        flags: i32,
+    },
+    Msgrcv {
+        id: Reg,
+        kind: i64,
+        len: u32,
+        flags: i32,
+    },
+    /// IPC_STAT: how many messages.
+    Msgcount {
+        id: Reg,
+    },
+    Msgrm {
+        id: Reg,
+    },
+    Semget {
+        to: Reg,
+        count: i32,
+    },
+    Semop {
+        id: Reg,
+        ops: Vec<(u16, i16, i16)>,
+    },
+    Semctl {
+        id: Reg,
+        num: i32,
+        cmd: i32,
+        value: i32,
+    },
+    Action {
+        signal: i32,
+        what: What,
+        flags: i32,
+        mask: Vec<i32>,
+    },
+    Mask {
+        how: i32,
+        set: Vec<i32>,
+    },
+    Pending,
+    /// sigtimedwait(2) that does not wait.
+    Take {
+        set: Vec<i32>,
+    },
+    Kill {
+        whom: u8,
+        signal: i32,
+    },
+    Queue {
+        whom: u8,
+        signal: i32,
+        value: i32,
+    },
+    Raise {
+        signal: i32,
+    },
+    Fork {
+        child: u8,
+    },
+    /// waitpid(2) that does not wait.
+    Join {
+        child: u8,
+    },
+}
+
+impl Call {
+    /// Whether others may have to begin, run a handler, or die, because of it.
+    pub fn reaches_others(&self) -> bool {
+        matches!(
+            self,
+            Call::Kill { .. } | Call::Queue { .. } | Call::Fork { .. }
+        )
+    }
+}
+
+/// What calls did.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// As many as there are steps.
+    pub steps: Vec<Seen>,
+    pub handlers: Vec<Ran>,
+    /// The step that did not end.
+    pub hangs: Option<usize>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Seen {
+    /// The actor was not there.
+    Nobody,
+    Returned {
+        value: i64,
+        errno: i32,
+        data: Vec<u8>,
+        hash: u64,
+    },
+    /// It ended the one who did it.
+    Died,
+}
+
+/// A handler that ran.
+#[derive(Clone, PartialEq, Eq, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ran {
+    pub step: usize,
+    pub who: u8,
+    pub signal: i32,
+    pub code: i32,
+    pub value: i32,
+    /// An actor, or 255.
+    pub from: u8,
+    pub blocked: u64,
+}
+
+/// The first thing that differs: the step, and both in words.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Differs {
+    pub step: usize,
+    pub kernel: String,
+    pub ringer: String,
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (step, kernel, ringer) = (self.step, &self.kernel, &self.ringer);
+        write!(
+            f,
+            "Step {step} differs:\nkernel {kernel}\nringer {ringer}\n"
+        )
+    }
+}
+
+impl Outcome {
+    pub fn differs(&self, ringer: &Outcome) -> Option<Differs> {
+        let steps = self.steps.len().max(ringer.steps.len());
+        (0..steps).find_map(|step| {
+            let (kernel, ringer) = (self.at(step), ringer.at(step));
+            (kernel != ringer).then_some(Differs {
+                step,
+                kernel,
+                ringer,
+            })
+        })
+    }
+
+    /// All that is known of a step, in words.
+    fn at(&self, step: usize) -> String {
+        let mut text = match self.steps.get(step) {
+            _ if self.hangs == Some(step) => "does not end".to_owned(),
+            None | Some(Seen::Nobody) => "not done".to_owned(),
+            Some(Seen::Died) => "ends its process".to_owned(),
+            Some(Seen::Returned {
+                value,
+                errno: 0,
+                data,
+                ..
+            }) if data.is_empty() => {
+                format!("= {value}")
+            }
+            Some(Seen::Returned {
+                value,
+                errno: 0,
+                data,
+                hash,
+            }) => {
+                format!("= {value}, data {data:02x?} hash {hash:x}")
+            }
+            Some(Seen::Returned { value, errno, .. }) => {
+                format!("= {value} ({})", crate::sys::strerror(*errno))
+            }
+        };
+        for ran in self.handlers.iter().filter(|ran| ran.step == step) {
+            text += &format!("\n  {} runs its handler: {ran:?}", ran.who);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_readable_json() {
+        let program = Program {
+            seed: 7,
+            steps: vec![Step {
+                who: 1,
+                call: Call::Close { fd: 3 },
+            }],
+        };
+        let text = serde_json::to_string(&program).unwrap();
+        assert_eq!(
+            text,
+            r#"{"seed":7,"steps":[{"who":1,"call":"close","fd":3}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
+    }
+
+    #[test]
+    fn the_first_step_that_differs_is_told() {
+        let returned = |value| Seen::Returned {
+            value,
+            errno: 0,
+            data: vec![],
+            hash: 0,
+        };
+        let outcome = |values: &[i64]| Outcome {
+            steps: values.iter().map(|v| returned(*v)).collect(),
+            ..Outcome::default()
+        };
+        assert_eq!(outcome(&[1, 2]).differs(&outcome(&[1, 2])), None);
+        let differs = outcome(&[1, 2, 3]).differs(&outcome(&[1, 5, 6])).unwrap();
+        assert_eq!(
+            (
+                differs.step,
+                differs.kernel.as_str(),
+                differs.ringer.as_str()
+            ),
+            (1, "= 2", "= 5")
+        );
+    }
+}

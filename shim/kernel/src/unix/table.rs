@@ -1,0 +1,147 @@
+//! The session's socket pairs: making one, finding it, giving it back.
+
+use super::queue::Queue;
+use super::{cost, Pair, Side};
+use crate::abi::Errno;
+use crate::arena::{alloc, layout, pages, Arena, Off};
+use crate::host::Host;
+use crate::log::Kind;
+use crate::pipe::{mode, Ctx};
+use crate::sync::atomic::Ordering::*;
+use crate::sync::lock_word::Progress;
+
+/// Pair number `slot` of the table; free ones too.
+#[inline(always)]
+pub fn get(arena: &Arena, slot: u32) -> Option<&'static Pair> {
+    arena.slot(layout::PAIRS, layout::MAX_PAIRS, slot)
+}
+
+/// What a new pair is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct New {
+    /// See [`super::Type`].
+    pub kind: u32,
+    /// st_dev and st_ino of the twins.
+    pub twins: [(u64, u64); 2],
+    /// See [`mode`].
+    pub mode: u32,
+}
+
+/// Errors: ENFILE when the table is full, or /dev/shm.
+pub fn create<H: Host>(k: &Ctx<'_, H>, new: New) -> Result<u32, Errno> {
+    let made = alloc::locked(k.arena, k.me, k.host, |h| {
+        let index = alloc::take_slot(
+            &h.pairs_used,
+            &h.pairs_free,
+            layout::MAX_PAIRS,
+            |s| get(k.arena, s).map(|p| p.next_free.load(Relaxed)),
+            |s| pages::make::<Pair>(k.arena, k.host, layout::PAIRS, &h.pairs_made, s),
+        )?;
+        let p = get(k.arena, index)?;
+        p.id.store(h.object_ids.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
+        h.pairs_live.fetch_add(1, Relaxed);
+        Some((index, p))
+    });
+    let (index, p) = made.ok_or(Errno::ENFILE)?;
+    p.kind.store(new.kind, Relaxed);
+    for (socket, (dev, ino)) in p.sockets.iter().zip(new.twins) {
+        socket.dev.store(dev, Relaxed);
+        socket.ino.store(ino, Relaxed);
+        socket.sndbuf.store(cost::DEFAULT_SNDBUF, Relaxed);
+    }
+    p.created_tsc.store(k.host.tsc(), Relaxed);
+    p.mode.store(new.mode, Release);
+    Ok(index)
+}
+
+/// Which socket of which pair has this twin.
+pub fn find(arena: &Arena, dev: u64, ino: u64) -> Option<(u32, Side)> {
+    let h = arena.header();
+    if h.pairs_live.load(Relaxed) == 0 {
+        return None;
+    }
+    let used = h.pairs_used.load(Acquire).min(layout::MAX_PAIRS);
+    (1..used).find_map(|slot| {
+        let p = get(arena, slot)?;
+        let side = p.side_of(dev, ino)?;
+        (p.mode.load(Acquire) != mode::FREE).then_some((slot, side))
+    })
+}
+
+/// Frees a pair that nobody holds, unless its slot has another generation already.
+pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
+    let Some(p) = get(k.arena, index) else { return };
+    let [a, b] = &p.queues;
+    lock(k, p);
+    let same = p.generation.load(Relaxed) == generation;
+    if !same || p.mode.swap(mode::FREE, AcqRel) == mode::FREE {
+        return unlock(k, p, Progress::None);
+    }
+    let lost: u64 = [a, b].map(|q| q.queued(k.arena, false)).iter().sum();
+    k.log.about(p, Kind::Free, 0, (lost as i64, 0, 0));
+    p.generation.fetch_add(1, AcqRel);
+    for word in [&p.shut, &p.demote_cause, &p.log_seq] {
+        word.store(0, Relaxed);
+    }
+    for s in &p.sockets {
+        for word in [&s.dev, &s.ino, &s.recv_timeout, &s.send_timeout] {
+            word.store(0, Relaxed);
+        }
+        for word in [&s.witness, &s.files, &s.reset_told, &s.disconnected] {
+            word.store(0, Relaxed);
+        }
+    }
+    let rings = [a, b].map(|q| q.clear(k.host));
+    unlock(k, p, Progress::Made);
+    for (at, bytes) in rings {
+        if let Some(block) = Off::<u8>::from_raw(at) {
+            alloc::free(k.arena, k.me, k.host, block, bytes as usize);
+        }
+    }
+    alloc::locked(k.arena, k.me, k.host, |h| {
+        p.next_free.store(h.pairs_free.load(Relaxed), Relaxed);
+        h.pairs_free.store(index, Relaxed);
+        h.pairs_live.fetch_sub(1, Relaxed);
+    });
+}
+
+/// All four locks of a pair, in their order.
+pub(super) fn lock<H: Host>(k: &Ctx<'_, H>, p: &Pair) {
+    for q in &p.queues {
+        q.lock_readers(k, p);
+        q.lock_writers(k, p);
+    }
+}
+
+pub(super) fn unlock<H: Host>(k: &Ctx<'_, H>, p: &Pair, progress: Progress) {
+    for q in &p.queues {
+        let _ = q.wlock.unlock(k.me, progress, k.host);
+        let _ = q.rlock.unlock(k.me, progress, k.host);
+    }
+}
+
+impl Queue {
+    /// As new; the ring that it had, and how long that was.
+    fn clear(&self, host: &impl Host) -> (u32, u64) {
+        let ring = self.geometry();
+        for word in [
+            &self.head,
+            &self.sent,
+            &self.written,
+            &self.seen_tail,
+            &self.seen_freed,
+            &self.writes,
+            &self.tail,
+            &self.freed,
+            &self.seen_head,
+            &self.read,
+            &self.reads,
+            &self.geometry,
+        ] {
+            word.store(0, Relaxed);
+        }
+        self.rd_wait.reset(host);
+        self.wr_wait.reset(host);
+        (ring.at, ring.bytes)
+    }
+}

@@ -1,0 +1,430 @@
+//! The other socket of a pair, when only one is at hand: whoever holds it lends it for a moment.
+//! Only through it can what the peer has sent be put into the real socket, when the pair goes to the
+//! kernel.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+
+use ringer_kernel::file::{fd_table, FileRef, SocketId};
+use ringer_kernel::pipe::Ctx;
+use ringer_kernel::task::{self, proc_state, Process};
+use ringer_kernel::unix::demote::RealPair;
+use ringer_kernel::unix::{self, shut, Side};
+
+use crate::adopt;
+use crate::borrow::Borrowing;
+use crate::gate::sys;
+use crate::host::Shim;
+use crate::procfs::{self, Path};
+use crate::user::Iovec;
+
+const SYS_PIDFD_OPEN: i64 = 434;
+const SYS_PIDFD_GETFD: i64 = 438;
+
+/// 0: not asked yet.
+static REACHABLE: AtomicU32 = AtomicU32::new(0);
+const YES: u32 = 1;
+const NO: u32 = 2;
+
+/// Whether a process may lend another one's descriptors here (pidfd_getfd(2)). If not, pairs of
+/// sockets are the kernel's from the start.
+pub fn can_be_reached() -> bool {
+    if REACHABLE.load(Relaxed) == 0 {
+        let yes = nothing_forbids_it() && works();
+        REACHABLE.store(if yes { YES } else { NO }, Relaxed);
+    }
+    REACHABLE.load(Relaxed) == YES && is_dumpable()
+}
+
+/// This process has restricted its own system calls: from now on it borrows nothing.
+pub fn give_up() {
+    REACHABLE.store(NO, Relaxed);
+}
+
+/// Who has changed its user or group, say, may not be looked into any more. See prctl(2).
+fn is_dumpable() -> bool {
+    sys!(libc::SYS_prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0) == 1
+}
+
+/// Yama, see ptrace(2), "/proc/sys/kernel/yama/ptrace_scope".
+fn nothing_forbids_it() -> bool {
+    let mut scope = [0u8; 4];
+    let path = Path::new().text("/proc/sys/kernel/yama/ptrace_scope");
+    let n = procfs::slurp(&path, &mut scope);
+    n <= 0 || scope.first() == Some(&b'0')
+}
+
+/// A seccomp filter may still.
+fn works() -> bool {
+    let pid = crate::host::getpid();
+    let pidfd = sys!(SYS_PIDFD_OPEN, pid, 0);
+    if pidfd < 0 {
+        return false;
+    }
+    let got = sys!(SYS_PIDFD_GETFD, pidfd, pidfd, 0);
+    if got >= 0 {
+        sys!(libc::SYS_close, got);
+    }
+    sys!(libc::SYS_close, pidfd);
+    got >= 0
+}
+
+/// Both sockets of a pair.
+pub struct Sockets {
+    fds: [i32; 2],
+    /// Opened for this purpose only.
+    borrowed: i32,
+    _borrowing: Borrowing,
+}
+
+impl Sockets {
+    /// `fd` is one of them. `None`: nobody has the other one, or nobody may look.
+    pub fn of(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId) -> Option<Sockets> {
+        let borrowing = Borrowing::begin();
+        let other = s.side.other();
+        let mine = crate::attach::process(crate::tls::tls());
+        let own = mine.and_then(|p| holder(k, p, s.slot, other));
+        let own = own.filter(|&fd| is_it(s, other, fd));
+        let (other_fd, borrowed) = match own {
+            Some(fd) => (fd, -1),
+            None => {
+                let fd = borrow(k, s, other)?;
+                (fd, fd)
+            }
+        };
+        let fds = match s.side {
+            Side::A => [fd, other_fd],
+            Side::B => [other_fd, fd],
+        };
+        Some(Sockets {
+            fds,
+            borrowed,
+            _borrowing: borrowing,
+        })
+    }
+
+    fn fd(&self, side: Side) -> i32 {
+        let [a, b] = self.fds;
+        match side {
+            Side::A => a,
+            Side::B => b,
+        }
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        if self.borrowed >= 0 {
+            sys!(libc::SYS_close, self.borrowed);
+        }
+    }
+}
+
+/// A descriptor of that socket in the table of `p`.
+fn holder(k: &Ctx<'_, Shim>, p: &Process, slot: u32, side: Side) -> Option<i32> {
+    let mut found = None;
+    fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, file_slot| {
+        if let Some(FileRef::Socket(s)) = FileRef::of(k.arena, file_slot) {
+            if s.slot() == slot && s.side() == side {
+                found = Some(fd);
+            }
+        }
+    });
+    found
+}
+
+fn is_it(s: &SocketId, side: Side, fd: i32) -> bool {
+    adopt::identity(fd).is_some_and(|(dev, ino, _)| s.pair.side_of(dev, ino) == Some(side))
+}
+
+/// The processes that may hold that socket, and their descriptors of it.
+fn holders<'a>(
+    k: &'a Ctx<'_, Shim>,
+    s: &'a SocketId,
+    side: Side,
+) -> impl Iterator<Item = (&'static Process, i32)> + 'a {
+    let used = k.arena.header().procs_used.load(Relaxed);
+    (1..used).filter_map(move |i| {
+        let p = task::process(k.arena, i)?;
+        let state = p.state.load(Acquire);
+        let may_hold = matches!(state, proc_state::ANNOUNCED..=proc_state::EXECING);
+        if !may_hold || p.pid.load(Acquire) == 0 {
+            return None;
+        }
+        Some((p, holder(k, p, s.slot, side)?))
+    })
+}
+
+/// Whether another process may hold this socket as well.
+pub fn is_shared(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
+    let mine = crate::host::getpid();
+    holders(k, s, s.side).any(|(p, _)| p.pid.load(Relaxed) != mine)
+}
+
+fn borrow(k: &Ctx<'_, Shim>, s: &SocketId, side: Side) -> Option<i32> {
+    for (p, theirs) in holders(k, s, side) {
+        let pidfd = sys!(SYS_PIDFD_OPEN, p.pid.load(Relaxed), 0);
+        if pidfd < 0 {
+            continue;
+        }
+        let fd = sys!(SYS_PIDFD_GETFD, pidfd, theirs, 0) as i32;
+        sys!(libc::SYS_close, pidfd);
+        if fd >= 0 && is_it(s, side, fd) {
+            return Some(fd);
+        }
+        if fd >= 0 {
+            sys!(libc::SYS_close, fd); // it was closed meanwhile, and its number used again
+        }
+    }
+    None
+}
+
+/// Whether nobody holds the other one any more.
+pub fn is_gone(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId) -> bool {
+    match s.pair.type_of().is_connected() {
+        true => crate::twin::hung_up(fd),
+        false => is_abandoned(k, s),
+    }
+}
+
+/// When the last look for dead processes was, by the time-stamp counter: a few milliseconds ago is
+/// good enough.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+const OFTEN_ENOUGH: u64 = 30_000_000;
+
+/// Of datagram sockets the kernel does not tell who is left. But everybody who holds one is known, and
+/// those who have died without a word are found by looking.
+fn is_abandoned(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
+    let files = &s.pair.socket(s.side.other()).files;
+    if files.load(Acquire) == 0 {
+        return true;
+    }
+    let now = crate::host::tsc();
+    if now.wrapping_sub(LOOKED.load(Relaxed)) < OFTEN_ENOUGH {
+        return false;
+    }
+    LOOKED.store(now, Relaxed);
+    let used = k.arena.header().procs_used.load(Relaxed);
+    let mine = crate::attach::process_slot(crate::tls::tls());
+    for slot in (1..used).filter(|&slot| slot != mine) {
+        let Some(p) = task::process(k.arena, slot) else {
+            break;
+        };
+        let generation = p.generation.load(Acquire);
+        let state = p.state.load(Acquire);
+        let settled = matches!(state, proc_state::LIVE..=proc_state::UNSHIMMED);
+        if settled && p.fd_count.load(Relaxed) != 0 && task::process_is_gone(k.host, p) {
+            task::reap::reap_if(k, slot, generation);
+        }
+    }
+    files.load(Acquire) == 0
+}
+
+/// Sends one message, of two pieces, without waiting.
+fn send(fd: i32, pieces: [(*mut u8, usize); 2]) -> bool {
+    let parts = pieces.map(|(at, len)| Iovec {
+        base: at as usize,
+        len,
+    });
+    // SAFETY: all zero is a valid msghdr.
+    let mut m: libc::msghdr = unsafe { core::mem::zeroed() };
+    m.msg_iov = parts.as_ptr().cast_mut().cast();
+    m.msg_iovlen = parts.len();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let whole: usize = pieces.iter().map(|p| p.1).sum();
+    sys!(libc::SYS_sendmsg, fd, &raw const m, flags) == whole as isize
+}
+
+fn ask(fd: i32, request: u64) -> Option<u64> {
+    let mut n = 0i32;
+    let ret = sys!(libc::SYS_ioctl, fd, request, &raw mut n);
+    (ret == 0).then_some(n as u64)
+}
+
+impl RealPair for Sockets {
+    fn send(&self, side: Side, pieces: [(*mut u8, usize); 2]) -> bool {
+        send(self.fd(side), pieces)
+    }
+
+    fn charged(&self, side: Side) -> Option<u64> {
+        ask(self.fd(side), libc::TIOCOUTQ)
+    }
+
+    fn readable(&self, side: Side) -> Option<u64> {
+        ask(self.fd(side), libc::FIONREAD)
+    }
+
+    fn drop_bytes(&self, side: Side, n: u64) -> bool {
+        let mut bytes = [0u8; 1024];
+        let mut left = n as usize;
+        while left > 0 {
+            let want = left.min(bytes.len());
+            let (to, flags) = (bytes.as_mut_ptr(), libc::MSG_DONTWAIT);
+            let got = sys!(libc::SYS_recvfrom, self.fd(side), to, want, flags, 0, 0);
+            if got <= 0 {
+                return false;
+            }
+            left -= (got as usize).min(left);
+        }
+        true
+    }
+
+    fn set_sndbuf(&self, side: Side, bytes: Option<u32>) {
+        set_sndbuf(self.fd(side), bytes);
+    }
+
+    fn shut_down(&self, side: Side, bits: u32) {
+        shut_down(self.fd(side), bits);
+    }
+}
+
+fn shut_down(fd: i32, bits: u32) {
+    let how = match bits {
+        shut::RECV => libc::SHUT_RD,
+        shut::SEND => libc::SHUT_WR,
+        _ => libc::SHUT_RDWR,
+    };
+    sys!(libc::SYS_shutdown, fd, how);
+}
+
+/// SO_SNDBUF, of which the kernel takes twice as much as it is told. `None`: as much as there may be.
+fn set_sndbuf(fd: i32, bytes: Option<u32>) {
+    let half = match bytes {
+        Some(bytes) => bytes / 2,
+        None => MOST_SNDBUF,
+    };
+    for name in [SO_SNDBUFFORCE, libc::SO_SNDBUF] {
+        let at = &raw const half;
+        if sys!(libc::SYS_setsockopt, fd, libc::SOL_SOCKET, name, at, 4) == 0 {
+            return;
+        }
+    }
+}
+
+/// (asm-generic/socket.h)
+const SO_SNDBUFFORCE: i32 = 32;
+
+/// More than any pair's messages cost.
+const MOST_SNDBUF: u32 = 64 << 20;
+
+/// connect(2) with AF_UNSPEC: the socket has no peer any more.
+pub fn disconnect(fd: i32) {
+    let nobody = libc::AF_UNSPEC as u16;
+    sys!(libc::SYS_connect, fd, &raw const nobody, 2);
+}
+
+/// The peer is gone, and what it has sent is here: this process's descriptors of the socket become
+/// those of a new one, which has just that in it, and no peer either. `true`: done.
+pub fn replace(k: &Ctx<'_, Shim>, p: &Process, s: &SocketId) -> bool {
+    let kind = s.pair.kind.load(Relaxed) as i32 | libc::SOCK_CLOEXEC;
+    let mut fds = [-1i32; 2];
+    let _borrowing = Borrowing::begin();
+    if sys!(
+        libc::SYS_socketpair,
+        libc::AF_UNIX,
+        kind,
+        0,
+        fds.as_mut_ptr()
+    ) < 0
+    {
+        return false;
+    }
+    let [new, peer] = fds;
+    set_sndbuf(peer, None);
+    let whole = unix::for_each_queued(k, s.pair, s.side, |pieces| send(peer, pieces));
+    if s.pair.take_reset(k.arena, s.side) {
+        let byte = 0u8; // so the peer leaves something unread
+        sys!(libc::SYS_sendto, new, &raw const byte, 1, 0, 0, 0);
+    }
+    sys!(libc::SYS_close, peer);
+    if s.pair.socket(s.side).disconnected.load(Acquire) != 0 {
+        disconnect(new);
+    }
+    let shut = s.pair.shut.load(Acquire) >> (2 * s.side.bit()) & 3;
+    if shut != 0 {
+        shut_down(new, shut);
+    }
+    let mut options_are_carried = false;
+    if whole {
+        fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, file_slot| {
+            let Some(FileRef::Socket(other)) = FileRef::of(k.arena, file_slot) else {
+                return;
+            };
+            if other.slot() != s.slot || other.side() != s.side {
+                return;
+            }
+            let flags = sys!(libc::SYS_fcntl, fd, libc::F_GETFD);
+            let status = sys!(libc::SYS_fcntl, fd, libc::F_GETFL);
+            sys!(libc::SYS_fcntl, new, libc::F_SETFL, status);
+            if !options_are_carried {
+                carry_options(fd, new);
+                options_are_carried = true;
+            }
+            let cloexec = match flags & libc::FD_CLOEXEC as isize {
+                0 => 0,
+                _ => libc::O_CLOEXEC,
+            };
+            sys!(libc::SYS_dup3, new, fd, cloexec);
+            let taken = fd_table::take(k.arena, p, fd);
+            if taken != 0 {
+                task::reap::forget_descriptor(k, taken, |_| true);
+            }
+        });
+    }
+    sys!(libc::SYS_close, new);
+    whole
+}
+
+/// The options that a pair may have while ringer serves it.
+fn carry_options(from: i32, to: i32) {
+    /// SO_RCVBUF and SO_SNDBUF: the kernel doubles what it is told.
+    const DOUBLED: [i32; 2] = [libc::SO_RCVBUF, libc::SO_SNDBUF];
+    for name in [
+        libc::SO_DEBUG,
+        libc::SO_REUSEADDR,
+        libc::SO_DONTROUTE,
+        libc::SO_BROADCAST,
+        libc::SO_RCVBUF,
+        libc::SO_SNDBUF,
+        libc::SO_KEEPALIVE,
+        libc::SO_OOBINLINE,
+        libc::SO_NO_CHECK,
+        libc::SO_PRIORITY,
+        libc::SO_REUSEPORT,
+        libc::SO_MARK,
+        libc::SO_LINGER,
+        libc::SO_RCVTIMEO,
+        libc::SO_SNDTIMEO,
+    ] {
+        let (old, old_len) = option(from, name);
+        let (new, new_len) = option(to, name);
+        if (old, old_len) == (new, new_len) {
+            continue;
+        }
+        let [first, second] = old;
+        let value = match DOUBLED.contains(&name) {
+            true => [first / 2, 0],
+            false => [first, second],
+        };
+        let at = value.as_ptr();
+        let ret = sys!(
+            libc::SYS_setsockopt,
+            to,
+            libc::SOL_SOCKET,
+            name,
+            at,
+            old_len
+        );
+        if ret < 0 && name == libc::SO_SNDBUF {
+            set_sndbuf(to, Some(first as u32));
+        }
+    }
+}
+
+/// getsockopt(2): its value, as far as it goes, and how long it is.
+fn option(fd: i32, name: i32) -> ([u64; 2], u32) {
+    let mut value = [0u64; 2];
+    let mut len = 16u32;
+    let (at, len_at) = (value.as_mut_ptr(), &raw mut len);
+    sys!(libc::SYS_getsockopt, fd, libc::SOL_SOCKET, name, at, len_at);
+    (value, len)
+}

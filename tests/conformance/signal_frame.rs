@@ -1,0 +1,61 @@
+//! The frames of handlers: what is in them, what may be edited, on which stack they are, and the ways
+//! to leave them. See sigaction(2), sigaltstack(2), sigsetjmp(3), makecontext(3).
+//!
+//! The programs are in tests/c: frames.c, altstack.c, jumps.c, vectors.c.
+
+use ringer_support::parts;
+
+parts! { frames:
+    edit_rax
+    edit_rip
+    edit_all
+    keep_all
+    red_zone
+    keep_errno
+    frame_says
+    one_argument
+    edit_mask
+    edit_mask_with_pending
+    edit_mask_in_sigsuspend
+    ; unarmed:
+    see_registers
+    direction_flag
+}
+
+parts! { altstack:
+    errors
+    handler_is_on_it
+    without_the_flag_it_is_not_used
+    nested_handlers_share_it
+    each_thread_has_its_own
+    a_child_has_it
+    overflow
+    overflow_of_a_thread
+    overflow_without_it
+    read_back
+    flag_without_a_stack
+    autodisarm
+    edited_in_the_frame
+}
+
+parts! { jumps:
+    back_with_the_mask
+    back_without_the_mask
+    longjmp_keeps_the_handlers_mask
+    pending_comes_with_the_jump
+    over_two_handlers
+    out_of_blocking_calls
+    a_storm_of_jumps
+    contexts_and_masks
+    setcontext_out_of_a_handler
+    swapcontext_out_of_a_handler_and_back
+    pending_comes_with_the_context
+}
+
+parts! { vectors:
+    sse
+    avx
+    avx_and_kill
+    x87
+    control_words
+}

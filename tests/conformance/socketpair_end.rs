@@ -1,0 +1,198 @@
+//! Pairs of Unix sockets of which one side is gone: what is told, in which order, what is free then, and
+//! what of it the kernel is told when it takes over.
+
+use libc::{
+    ECONNREFUSED, ECONNRESET, EMSGSIZE, ENOTCONN, MSG_NOSIGNAL, POLLERR, SHUT_RD, SHUT_RDWR,
+};
+use ringer_support::check;
+use ringer_support::prelude::*;
+use ringer_support::socket::*;
+
+fn quick(kind: c_int) -> (Fd, Fd) {
+    pair(kind | SOCK_NONBLOCK)
+}
+
+const CONNECTED: [c_int; 2] = [SOCK_STREAM, SOCK_SEQPACKET];
+
+/// One of a pair whose peer left something unread, and has sent `own`.
+fn left(kind: c_int, own: &[u8]) -> Fd {
+    let (a, b) = quick(kind);
+    send(&a, b"unread", 0).unwrap();
+    if !own.is_empty() {
+        send(&b, own, 0).unwrap();
+    }
+    drop(b);
+    a
+}
+
+/// The kernel serves from here on.
+fn to_the_kernel(fd: &Fd) {
+    set_option(fd, libc::SO_PASSCRED, 0).unwrap();
+}
+
+fn send_nothing_readable(fd: &Fd) -> Sys {
+    write_span(fd, NULL.with_len(9))
+}
+
+both_worlds!(a_peer_that_goes_frees_what_it_was_sent, {
+    for kind in TYPES {
+        let (a, b) = quick(kind);
+        send(&a, b"unread", 0).unwrap();
+        assert_eq!(charged(&a), 768);
+        drop(b);
+        assert_eq!(charged(&a), 0);
+    }
+});
+
+both_worlds!(one_empty_packet_is_nothing_unread, {
+    for (n, expected) in [(1, Ok(vec![])), (2, Err(ECONNRESET))] {
+        let (a, b) = quick(SOCK_SEQPACKET);
+        for _ in 0..n {
+            send(&a, b"", 0).unwrap();
+        }
+        drop(b);
+        assert_eq!(recv(&a, 9, 0), expected, "{n}");
+    }
+    let (a, b) = quick(SOCK_SEQPACKET);
+    send(&a, b"", 0).unwrap();
+    send(&a, b"x", 0).unwrap();
+    drop(b);
+    assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
+});
+
+both_worlds!(recvmmsg_tells_a_reset_before_what_there_is, {
+    for kind in CONNECTED {
+        let a = left(kind, b"own");
+        assert_eq!(recvmmsg(&a, &mut [&mut [0; 9]], 0).0, Err(ECONNRESET));
+        assert_eq!(recvmmsg(&a, &mut [&mut [0; 9]], 0), (Ok(1), vec![3]));
+    }
+});
+
+both_worlds!(a_reset_is_told_before_the_length, {
+    let long = vec![0; 300_000];
+    let a = left(SOCK_SEQPACKET, b"");
+    assert_eq!(send(&a, &long, MSG_NOSIGNAL), Err(ECONNRESET));
+    assert_eq!(send(&a, &long, MSG_NOSIGNAL), Err(EMSGSIZE));
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+});
+
+both_worlds!(a_datagram_is_made_before_its_receiver_is_looked_for, {
+    let long = vec![0; 300_000];
+    let (a, b) = quick(SOCK_DGRAM);
+    drop(b);
+    assert_eq!(send_nothing_readable(&a), Err(EFAULT));
+    assert_eq!(send(&a, &long, 0), Err(EMSGSIZE));
+    assert_eq!(send(&a, b"x", 0), Err(ECONNREFUSED));
+    assert_eq!(send_nothing_readable(&a), Err(EFAULT));
+    assert_eq!(send(&a, &long, 0), Err(EMSGSIZE));
+    assert_eq!(send(&a, b"x", 0), Err(ENOTCONN));
+    shutdown(&a, SHUT_RDWR).unwrap();
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+    assert_eq!(send_nothing_readable(&a), Err(EPIPE));
+
+    let (a, b) = quick(SOCK_DGRAM);
+    shutdown(&b, SHUT_RD).unwrap();
+    assert_eq!(send_nothing_readable(&a), Err(EFAULT));
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+    let (a, b) = quick(SOCK_DGRAM);
+    while send(&a, b"x", 0).is_ok() {}
+    shutdown(&b, SHUT_RD).unwrap();
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EAGAIN)); // its own buffer first
+    while charged(&a) > 0 {
+        recv(&b, 9, 0).unwrap();
+    }
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+});
+
+both_worlds!(a_datagram_socket_that_lost_its_peer_has_none, {
+    let (a, b) = quick(SOCK_DGRAM);
+    drop(b);
+    let name = |fd: &Fd| {
+        let (mut name, mut len) = ([0u64; 16], 128);
+        // SAFETY: there is room for so many bytes.
+        check(unsafe { libc::getpeername(fd.number(), name.as_mut_ptr().cast(), &mut len) })
+    };
+    assert_eq!(name(&a), Ok(0));
+    assert_eq!(send(&a, b"x", 0), Err(ECONNREFUSED));
+    assert_eq!(name(&a), Err(ENOTCONN));
+    to_the_kernel(&a);
+    assert_eq!(name(&a), Err(ENOTCONN));
+    assert_eq!(send(&a, b"x", 0), Err(ENOTCONN));
+});
+
+both_worlds!(a_reset_is_polled, {
+    for kind in CONNECTED {
+        let a = left(kind, b"own");
+        assert_eq!(poll_now(&a) & POLLERR, POLLERR);
+        let child = fork_run(|| assert_eq!(poll_now(&a) & POLLERR, POLLERR));
+        child.succeeds();
+        assert_eq!(option(&a, libc::SO_ERROR), Ok(ECONNRESET));
+        assert_eq!(poll_now(&a) & POLLERR, 0);
+        assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+
+        // Where another process holds it too.
+        let a = left(kind, b"");
+        fork_run(|| assert_eq!(poll_now(&a) & POLLERR, POLLERR)).succeeds();
+        assert_eq!(poll_now(&a) & POLLERR, POLLERR);
+        assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
+    }
+});
+
+both_worlds!(a_reset_goes_along_to_the_kernel, {
+    let a = left(SOCK_STREAM, b"own");
+    to_the_kernel(&a);
+    assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+    assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
+    assert_eq!(recv(&a, 9, 0), Ok(vec![]));
+    let a = left(SOCK_SEQPACKET, b"own");
+    to_the_kernel(&a);
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(ECONNRESET));
+    assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+    assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+    for kind in CONNECTED {
+        let a = left(kind, b"");
+        assert_eq!(option(&a, libc::SO_ERROR), Ok(ECONNRESET));
+        to_the_kernel(&a);
+        assert_eq!(recv(&a, 9, 0), Ok(vec![])); // it was told
+    }
+});
+
+both_worlds!(options_and_a_shutdown_go_along_without_a_peer, {
+    for kind in TYPES {
+        let (a, b) = quick(kind);
+        set_option(&a, libc::SO_SNDBUF, 20_000).unwrap();
+        set_option(&a, libc::SO_RCVBUF, 30_000).unwrap();
+        set_option(&a, libc::SO_KEEPALIVE, 1).unwrap();
+        shutdown(&a, SHUT_RDWR).unwrap();
+        drop(b);
+        to_the_kernel(&a);
+        assert_eq!(option(&a, libc::SO_SNDBUF), Ok(40_000));
+        assert_eq!(option(&a, libc::SO_RCVBUF), Ok(60_000));
+        assert_eq!(option(&a, libc::SO_KEEPALIVE), Ok(1));
+        assert_eq!(send(&a, b"x", MSG_NOSIGNAL), Err(EPIPE));
+        let hung_up = libc::POLLHUP | libc::POLLRDHUP;
+        assert_eq!(poll_now(&a) & hung_up, hung_up);
+    }
+});
+
+both_worlds!(what_is_unread_costs_in_the_kernel_what_it_did, {
+    for sndbuf in [None, Some(3000)] {
+        let (a, b) = quick(SOCK_STREAM);
+        for _ in 0..3 {
+            send(&a, &[7; 20_000], 0).unwrap();
+        }
+        assert_eq!(recv(&b, 19_000, 0).map(|got| got.len()), Ok(19_000));
+        let before = charged(&a);
+        if let Some(bytes) = sndbuf {
+            set_option(&a, libc::SO_SNDBUF, bytes).unwrap();
+        }
+        to_the_kernel(&b);
+        assert_eq!(charged(&a), before);
+        assert_eq!(
+            option(&a, libc::SO_SNDBUF),
+            Ok(sndbuf.map_or(212_992, |b| 2 * b))
+        );
+        assert_eq!(recv(&b, 99_999, 0).map(|got| got.len()), Ok(41_000));
+        assert_eq!(charged(&a), 0);
+    }
+});

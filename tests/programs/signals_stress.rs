@@ -1,0 +1,55 @@
+//! The signal stressors of stress-ng(1), and of rt-tests signaltest(8). They check what they do; whether
+//! they are content is compared, not what they measure.
+
+use crate::case::bash;
+use crate::emulated::Pipes;
+
+/// `--verify` makes a stressor fail if anything is wrong. Bounded by operations; the time is for a hang.
+fn stress(name: &str, instances: u32, operations: u32) {
+    let script = format!(
+        "stress-ng --verify --quiet --{name} {instances} --{name}-ops {operations} --timeout 50 \
+         > said 2>&1; status=$?; grep -v 'passed\\|successful' said; echo $status"
+    );
+    bash(&script)
+        .needs(&["stress-ng"])
+        .pipes(Pipes::Any)
+        .check();
+}
+
+macro_rules! stressors {
+    ($($test:ident: $name:literal, $instances:literal, $operations:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            stress($name, $instances, $operations);
+        })*
+    };
+}
+
+stressors! {
+    kill: "kill", 2, 2000;
+    sigabrt: "sigabrt", 1, 100;
+    sigchld: "sigchld", 2, 200;
+    sigfd: "sigfd", 2, 2000;
+    sigfpe: "sigfpe", 1, 500;
+    sigio: "sigio", 1, 1000;
+    signal: "signal", 2, 2000;
+    signest: "signest", 1, 500;
+    sigpending: "sigpending", 2, 2000;
+    sigpipe: "sigpipe", 1, 100;
+    sigq: "sigq", 2, 2000;
+    sigrt: "sigrt", 2, 1000;
+    sigsegv: "sigsegv", 1, 1000;
+    sigsuspend: "sigsuspend", 2, 2000;
+    sigtrap: "sigtrap", 1, 1000;
+    timer: "timer", 1, 500;
+    itimer: "itimer", 1, 100;
+    switch: "switch", 1, 2000;
+}
+
+#[test]
+fn signaltest() {
+    bash("signaltest -l 500 -q -t 4 > said; echo $?; grep -c Max said")
+        .needs(&["signaltest"])
+        .pipes(Pipes::Any)
+        .check();
+}
