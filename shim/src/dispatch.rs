@@ -192,6 +192,7 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             Verdict::Pass
         }
         libc::SYS_exit_group => {
+            crate::leaving::begin(fd);
             process::exit(entry, fd);
             Verdict::Pass
         }

@@ -41,6 +41,7 @@ impl Futex for Shim {
             return Slept::Signal;
         }
         if ret == -(libc::ETIMEDOUT as isize) {
+            crate::leaving::look();
             return Slept::TimedOut;
         }
         Slept::Woken
@@ -71,6 +72,10 @@ impl Host for Shim {
 
     fn thread_is_gone(&self, pid: u32, tid: u32, start: u64) -> bool {
         crate::procfs::thread_is_gone(pid, tid, start)
+    }
+
+    fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
+        crate::procfs::sleeps_elsewhere(pid, tid)
     }
 
     fn processors(&self) -> Processors {

@@ -51,6 +51,7 @@ mod gate;
 mod hooks;
 mod host;
 mod inbox;
+mod leaving;
 mod linger;
 mod next;
 mod peer;

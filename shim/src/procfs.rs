@@ -3,6 +3,7 @@
 //! Read through the gate into a buffer on the stack.
 
 use crate::gate::sys;
+use ringer_kernel::host::SLEEPS;
 
 /// A path under /proc, built without allocation.
 pub struct Path {
@@ -199,6 +200,24 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
         }
         Err(_) => sys!(libc::SYS_tgkill, pid, tid, 0) == -(libc::ESRCH as isize),
     }
+}
+
+/// See [`ringer_kernel::host::Host::sleeps_elsewhere`]; proc(5), /proc/pid/wchan and schedstat.
+pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
+    let of = || {
+        Path::new()
+            .text("/proc/")
+            .number(pid)
+            .text("/task/")
+            .number(tid)
+    };
+    let mut buf = [0u8; 128];
+    let n = slurp(&of().text("/wchan"), &mut buf);
+    let place = buf.get(..usize::try_from(n).ok()?)?;
+    SLEEPS.iter().find(|s| place.starts_with(s.as_bytes()))?;
+    let n = slurp(&of().text("/schedstat"), &mut buf);
+    let mut numbers = buf.get(..usize::try_from(n).ok()?)?.split(|&b| b == b' ');
+    numbers.nth(2).map(number)
 }
 
 /// The name of this process's program, NUL-padded. See proc(5), /proc/pid/comm.

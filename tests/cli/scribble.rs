@@ -4,11 +4,12 @@
 use crate::guard::{self, Ended};
 use crate::ringer::{native_only, ringer_run};
 use crate::session::Session;
+use ringer_support::cc;
 use ringer_support::rng::Rng;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Forty pipelines, the statuses of their stages on stdout. (A descriptor that is scribbled out of the
 /// table is the kernel's: its reader finds nothing there, and its writer waits for room in the arena.)
@@ -123,4 +124,19 @@ fn words_of_ones_and_zeroes() {
         let word = rng.pick(&[[0_u8; 4], [0xff; 4], [1, 0, 0, 0], [0, 0, 0, 0x80]]);
         arena.write_all_at(&word, at & !3).expect("the arena");
     }));
+}
+
+/// The lock's owner lives and will never give it up.
+#[test]
+fn who_leaves_waits_for_no_lock() {
+    if native_only() {
+        return;
+    }
+    let program = cc::cc(include_str!("locked.c"));
+    let script = format!("true | true; {}; echo $?", program.display());
+    let command = ringer_run(&[], &["bash", "-c", &script]);
+    let from = Instant::now();
+    let ended = guard::run(command, crate::fixture::TempDir::new().path());
+    assert_eq!((ended.stdout().as_str(), ended.status), ("damaged\n7\n", 0));
+    assert!(from.elapsed() < Duration::from_secs(20));
 }

@@ -1,5 +1,6 @@
 //! What only /proc tells: whether a process lives, when it started, what it is called.
 
+use ringer_kernel::host::SLEEPS;
 use std::fs;
 use std::path::Path;
 
@@ -75,6 +76,14 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
         // Gone, or there is no /proc: then the kernel is asked what it tells without.
         None => !super::process::exists(pid, tid),
     }
+}
+
+/// See [`Host::sleeps_elsewhere`](ringer_kernel::host::Host); proc(5), /proc/pid/wchan and schedstat.
+pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
+    let read = |what| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{what}")).ok();
+    let place = read("wchan")?;
+    SLEEPS.iter().find(|s| place.starts_with(**s))?;
+    read("schedstat")?.split_whitespace().nth(2)?.parse().ok()
 }
 
 pub fn is_alive(pid: u32) -> bool {

@@ -4,6 +4,20 @@ use crate::abi::Errno;
 use crate::sync::futex::Futex;
 use crate::sync::wait_queue::Processors;
 
+/// Where a program sleeps that waits for children, time, signals, descriptors: beginnings of what
+/// /proc/PID/wchan says. (Linux v5.10 to v6.18)
+pub const SLEEPS: [&str; 9] = [
+    "do_wait",
+    "do_nanosleep",
+    "hrtimer_nanosleep",
+    "do_sigtimedwait",
+    "sigsuspend",
+    "poll_schedule_timeout",
+    "ep_poll",
+    "pipe_read",
+    "anon_pipe_read",
+];
+
 /// The world outside. The shim's goes through its gate; the tests' through std.
 pub trait Host: Futex {
     /// Makes the pages at `p..p + len` exist. `false`: no memory for them.
@@ -12,6 +26,12 @@ pub trait Host: Futex {
     /// Whether no thread `tid` of process `pid`, started at `start` clock ticks after boot, lives
     /// any more. Asks the real kernel; slow.
     fn thread_is_gone(&self, pid: u32, tid: u32, start: u64) -> bool;
+
+    /// Whether the thread sleeps in one of [`SLEEPS`], where nobody is who holds a lock: how often it has given up its processor until now. `None`: it does not, or nobody can tell.
+    fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
+        let _ = (pid, tid);
+        None
+    }
 
     fn processors(&self) -> Processors;
 

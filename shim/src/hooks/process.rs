@@ -24,6 +24,7 @@ redhook::hook! {
     unsafe fn _exit(status: c_int) -> () => ringer_exit {
         if crate::attach::process(crate::tls::tls()).is_some() {
             let entry = Entry::enter();
+            crate::leaving::begin(status);
             process::exit(&entry, status);
             let _ = entry.leave();
         }

@@ -44,9 +44,7 @@ pub fn shift_for(len: usize) -> Option<u32> {
 /// Runs `f` under the arena's lock.
 pub fn locked<R>(arena: &Arena, me: OwnerId, host: &impl Host, f: impl FnOnce(&Header) -> R) -> R {
     let header = arena.header();
-    let found = header
-        .lock
-        .lock(me, host, |o| task::is_dead(arena, host, o));
+    let found = header.lock.lock(me, host, &task::Threads(arena, host));
     if found != Found::InOrder {
         header.orphaned.fetch_add(1, Relaxed); // no repair: see "Crash points"
     }

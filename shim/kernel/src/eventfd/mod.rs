@@ -132,7 +132,7 @@ impl Eventfd {
 
     #[inline(always)]
     pub(crate) fn lock<H: Host>(&self, k: &Ctx<'_, H>) {
-        if let Found::Orphaned { dead } = self.lock.lock(k.me, k.host, |o| k.is_dead(o)) {
+        if let Found::Orphaned { dead } = self.lock.lock(k.me, k.host, k) {
             self.found_orphaned(k, dead.raw());
         }
     }

@@ -73,9 +73,7 @@ pub(crate) fn with_lock<R>(
     f: impl FnOnce() -> R,
 ) -> R {
     // An orphaned table needs no repair: blocks are linked in by one store each.
-    let _ = p
-        .fd_lock
-        .lock(me, host, |o| crate::task::is_dead(arena, host, o));
+    let _ = p.fd_lock.lock(me, host, &crate::task::Threads(arena, host));
     let result = f();
     let _ = p.fd_lock.unlock(me, Progress::None, host);
     result

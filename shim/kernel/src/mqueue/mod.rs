@@ -189,7 +189,7 @@ impl Handle {
     /// Takes the queue's lock, and puts in order what a dead owner left.
     #[inline(always)]
     pub fn lock<H: Host>(&self, k: &Ctx<'_, H>) {
-        let found = self.q.lock.lock(k.me, k.host, |o| k.is_dead(o));
+        let found = self.q.lock.lock(k.me, k.host, k);
         if found != Found::InOrder {
             self.orphaned(k, found);
         }

@@ -46,7 +46,7 @@ pub struct Made {
 fn with_names<H: Host, R>(k: &Ctx<'_, H>, f: impl FnOnce() -> R) -> R {
     let lock = &k.arena.header().mq_names;
     // No repair: see "Crash points".
-    let _ = lock.lock(k.me, k.host, |o| k.is_dead(o));
+    let _ = lock.lock(k.me, k.host, k);
     let result = f();
     let _ = lock.unlock(k.me, Progress::None, k.host);
     result

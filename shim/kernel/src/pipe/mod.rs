@@ -42,7 +42,7 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::{OwnerId, Progress};
-use crate::sync::robust::{Found, RobustLock};
+use crate::sync::robust::{Found, Owners, RobustLock};
 use crate::sync::wait_queue::WaitQueue;
 use crate::task;
 
@@ -70,6 +70,16 @@ pub struct Ctx<'a, H: Host> {
 impl<H: Host> Ctx<'_, H> {
     pub fn is_dead(&self, owner: OwnerId) -> bool {
         task::is_dead(self.arena, self.host, owner)
+    }
+}
+
+impl<H: Host> Owners for Ctx<'_, H> {
+    fn is_dead(&self, owner: OwnerId) -> bool {
+        task::is_dead(self.arena, self.host, owner)
+    }
+
+    fn is_elsewhere(&self, owner: OwnerId, named: impl Fn() -> bool) -> bool {
+        task::Threads(self.arena, self.host).is_elsewhere(owner, named)
     }
 }
 
@@ -278,7 +288,7 @@ impl Pipe {
 
     #[inline(always)]
     pub(crate) fn lock_readers<H: Host>(&self, k: &Ctx<'_, H>) {
-        let found = self.rlock.lock(k.me, k.host, |o| k.is_dead(o));
+        let found = self.rlock.lock(k.me, k.host, k);
         self.note_orphan(k, found);
         if found != Found::InOrder {
             read::find_position(k.arena, self);
@@ -287,7 +297,7 @@ impl Pipe {
 
     #[inline(always)]
     pub(crate) fn lock_writers<H: Host>(&self, k: &Ctx<'_, H>) {
-        let found = self.wlock.lock(k.me, k.host, |o| k.is_dead(o));
+        let found = self.wlock.lock(k.me, k.host, k);
         self.note_orphan(k, found);
         if found != Found::InOrder {
             write::find_position(k.arena, self);

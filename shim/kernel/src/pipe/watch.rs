@@ -86,7 +86,7 @@ fn wanted(p: &Pipe) -> (u32, u32) {
 
 /// Brings the twin into line with the ring, as far as this side can.
 pub fn reconcile<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Side) {
-    let found = p.token_lock.lock(k.me, k.host, |o| k.is_dead(o));
+    let found = p.token_lock.lock(k.me, k.host, k);
     if found != Found::InOrder {
         if let Some(n) = twin.count() {
             p.tokens.store(n, Relaxed); // C1
@@ -134,7 +134,7 @@ pub fn watch<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, how: u32) {
 /// Takes all tokens out, for demotion. `token_lock` is held by the caller's caller, in effect:
 /// both sides of the ring are locked, and nobody reconciles a pipe that is no ring.
 pub(super) fn clear<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, before: u32) {
-    let _ = p.token_lock.lock(k.me, k.host, |o| k.is_dead(o));
+    let _ = p.token_lock.lock(k.me, k.host, k);
     // In a pipe that was left DEMOTING the twin holds data already, and no tokens.
     if before == super::mode::RING {
         if let Some(n) = twin.count().filter(|&n| n > 0) {

@@ -94,7 +94,7 @@ const OPEN: u64 = bit(9);
 pub const NEVER: u64 = bit(9) | bit(18) | bit(19) | bit(20) | bit(21) | bit(22);
 
 fn locked<R>(arena: &Arena, me: OwnerId, host: &impl Host, s: &State, f: impl FnOnce() -> R) -> R {
-    let found = s.lock.lock(me, host, |o| task::is_dead(arena, host, o));
+    let found = s.lock.lock(me, host, &task::Threads(arena, host));
     if found != Found::InOrder {
         arena.header().orphaned.fetch_add(1, Relaxed);
         sigqueue::repair(arena, s);

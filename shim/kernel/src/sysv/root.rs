@@ -237,7 +237,7 @@ impl Root {
 
     /// Runs `f` under the root's lock.
     pub fn locked<H: Host, R>(&self, k: &Ctx<'_, H>, f: impl FnOnce() -> R) -> R {
-        let found = self.lock.lock(k.me, k.host, |o| k.is_dead(o));
+        let found = self.lock.lock(k.me, k.host, k);
         if found != Found::InOrder {
             k.arena.header().orphaned.fetch_add(1, Relaxed);
             self.repair(k.arena);

@@ -127,7 +127,7 @@ impl SemSet {
     /// Takes the lock, and puts in order what a dead owner left.
     #[inline(always)]
     pub fn lock<H: Host>(&'static self, k: &Ctx<'_, H>, root: &'static Root, index: u32) {
-        let found = self.lock.lock(k.me, k.host, |o| k.is_dead(o));
+        let found = self.lock.lock(k.me, k.host, k);
         if let Lock::Orphaned { dead } = found {
             k.arena.header().orphaned.fetch_add(1, Relaxed);
             let dead = i64::from(dead.raw());

@@ -11,6 +11,7 @@ use crate::arena::{layout, pages, Arena};
 use crate::host::Host;
 use crate::sync::atomic::{fence, Ordering::*};
 use crate::sync::lock_word::OwnerId;
+use crate::sync::robust::Owners;
 
 /// Bits of an [`OwnerId`] that number the slot; the rest is its generation.
 const SLOT_BITS: u32 = 15;
@@ -68,6 +69,26 @@ pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
     task.kernel_says_dead() || {
         let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
         host.thread_is_gone(pid, tid, task.start.load(Relaxed))
+    }
+}
+
+/// All threads of the session, as owners of locks.
+pub struct Threads<'a, H: Host>(pub &'a Arena, pub &'a H);
+
+impl<H: Host> Owners for Threads<'_, H> {
+    fn is_dead(&self, owner: OwnerId) -> bool {
+        is_dead(self.0, self.1, owner)
+    }
+
+    fn is_elsewhere(&self, owner: OwnerId, named: impl Fn() -> bool) -> bool {
+        let Some(task) = task_of(self.0, owner) else {
+            return false;
+        };
+        let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
+        let Some(before) = self.1.sleeps_elsewhere(pid, tid) else {
+            return false;
+        };
+        named() && self.1.sleeps_elsewhere(pid, tid) == Some(before)
     }
 }
 

@@ -209,7 +209,7 @@ impl Queue {
 
     #[inline(always)]
     pub(super) fn lock_writers<H: Host>(&self, k: &Ctx<'_, H>, p: &Pair) {
-        if let Found::Orphaned { dead } = self.wlock.lock(k.me, k.host, |o| k.is_dead(o)) {
+        if let Found::Orphaned { dead } = self.wlock.lock(k.me, k.host, k) {
             note_orphan(k, p, dead.raw());
             self.find_sent(k.arena);
         }
@@ -217,7 +217,7 @@ impl Queue {
 
     #[inline(always)]
     pub(super) fn lock_readers<H: Host>(&self, k: &Ctx<'_, H>, p: &Pair) {
-        if let Found::Orphaned { dead } = self.rlock.lock(k.me, k.host, |o| k.is_dead(o)) {
+        if let Found::Orphaned { dead } = self.rlock.lock(k.me, k.host, k) {
             note_orphan(k, p, dead.raw());
             self.find_freed(k.arena);
         }
