@@ -109,8 +109,7 @@ print(subprocess.run(["sh", "-c", "exit 7"]).returncode, n > 3)
 class Stop(Exception): pass
 def stop(*a):
     s.setitimer(s.ITIMER_REAL, 0); raise Stop
-s.signal(s.SIGALRM, stop)
-try: os.read(r, 1)
+try: s.signal(s.SIGALRM, stop); os.read(r, 1)
 except Stop: print("stopped")
 "#,
     ));
