@@ -155,7 +155,10 @@ fn eventfd(arena: &Arena, e: &Eventfd, found: &mut Findings) {
 fn pair(arena: &Arena, p: &Pair, blocks: &mut Blocks, found: &mut Findings) {
     let name = format!("socket#{}", p.id.load(Relaxed));
     let mode = p.mode.load(Acquire);
-    if !matches!(mode, mode::RING | mode::KERNEL | mode::DEMOTING) {
+    if !matches!(
+        mode,
+        mode::RING | mode::KERNEL | mode::DEMOTING | mode::PENDING
+    ) {
         found.add("P6", &name, format_args!("mode {mode} does not exist"));
     }
     for q in &p.queues {
