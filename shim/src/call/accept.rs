@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
+use ringer_kernel::abi::SysError;
 use ringer_kernel::file::fd_table;
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::{mode, Ctx};
@@ -69,8 +70,12 @@ fn take(entry: &Entry, fd: i32) -> Option<()> {
     };
     let file = match pending::accept(&k, slot, pair, &a, |most| empty(fd, pair.type_of(), most)) {
         Ok(file) => file,
-        Err(_) => {
-            pending::leave(&k, pair, Cause::NoMemory);
+        Err(e) => {
+            let cause = match e {
+                SysError::Demoted => Cause::Stranger,
+                _ => Cause::NoMemory,
+            };
+            pending::leave(&k, pair, cause);
             return None;
         }
     };

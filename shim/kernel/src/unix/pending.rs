@@ -24,6 +24,7 @@
 //!   real socket, as if it had been killed before. Who accepts it and is not ours gets it.
 //! - C2. Acceptor killed before `mode` says RING: the real socket goes with it, and the connector finds
 //!   that. After: it is a pair whose peer is dead, its queue the truth.
+//! - C3. Killed before the copy is forgotten: nobody looks at it any more.
 
 use super::queue::Tail;
 use super::send::{send_with, Elsewhere};
@@ -57,16 +58,12 @@ pub fn leave<H: Host>(k: &Ctx<'_, H>, p: &Pair, cause: Cause) -> bool {
     table::lock(k, p);
     let pending = p.is_pending();
     if pending {
-        for q in &p.queues {
-            q.freed.store(q.sent.load(Relaxed), Release);
-            q.read.store(q.written.load(Relaxed), Relaxed);
-            let pos = q.head.load(Relaxed);
-            q.tail.store(Tail { pos, off: 0 }.raw(), Release);
-        }
         p.demote_cause.store(cause.raw(), Relaxed);
-        crash_point("unix.pending.left");
+        crash_point("unix.pending.leave");
         p.mode.store(mode::KERNEL, Release);
         table::count_pending_out(k);
+        crash_point("unix.pending.left"); // C3
+        forget_copy(p);
     }
     table::unlock(k, p, Progress::None);
     if pending {
@@ -76,6 +73,16 @@ pub fn leave<H: Host>(k: &Ctx<'_, H>, p: &Pair, cause: Cause) -> bool {
         p.wake_everybody(k.host, record);
     }
     pending
+}
+
+/// What the real socket has.
+fn forget_copy(p: &Pair) {
+    for q in &p.queues {
+        q.freed.store(q.sent.load(Relaxed), Release);
+        q.read.store(q.written.load(Relaxed), Relaxed);
+        let pos = q.head.load(Relaxed);
+        q.tail.store(Tail { pos, off: 0 }.raw(), Release);
+    }
 }
 
 /// Who has accepted a connection, and which.
