@@ -37,6 +37,9 @@ const PATIENCE: u32 = 1000;
 /// Demotes the pair of which `fd` names one. `true`: the kernel serves it now, or nothing is left to
 /// be served.
 pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bool {
+    if unix::pending::leave(k, s.pair, cause) {
+        return true;
+    }
     let mut patience = PATIENCE;
     loop {
         if let Some(twin) = Sockets::of(k, fd, s) {
@@ -67,7 +70,9 @@ pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bo
     // read without waiting, its twin tells whoever polls.
     let told = cause == Cause::Polled
         && s.pair.type_of().is_connected()
-        && (!s.pair.has_reset(k.arena, s.side) || peer::is_shared(k, s));
+        && (!s.pair.has_reset(k.arena, s.side)
+            || s.pair.is_connection() // a new one would not have its name
+            || peer::is_shared(k, s));
     told || peer::replace(k, p, s)
 }
 

@@ -206,7 +206,8 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_shutdown => message::shutdown(entry, fd, b as i32),
         libc::SYS_setsockopt => message::setsockopt(entry, fd, (b as i32, c as i32), d, e),
         libc::SYS_getsockopt => message::getsockopt(entry, fd, (b as i32, c as i32), d, e),
-        libc::SYS_bind | libc::SYS_connect => message::address(entry, fd),
+        libc::SYS_bind => message::address(entry, fd),
+        libc::SYS_connect => message::connect(entry, fd),
         libc::SYS_prctl if a as i32 == libc::PR_SET_DUMPABLE && b != 1 => {
             demotion::demote_sockets(entry, Cause::NotDumpable);
             Verdict::Pass

@@ -219,8 +219,14 @@ fn is_abandoned(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
     files.load(Acquire) == 0
 }
 
-/// Sends one message, of two pieces, without waiting.
+/// Sends one message, of two pieces, without waiting. `true`: the whole of it.
 fn send(fd: i32, pieces: [(*mut u8, usize); 2]) -> bool {
+    let whole: usize = pieces.iter().map(|p| p.1).sum();
+    send_now(fd, pieces) == whole as isize
+}
+
+/// As [`send`], with the kernel's result.
+pub fn send_now(fd: i32, pieces: [(*mut u8, usize); 2]) -> isize {
     let parts = pieces.map(|(at, len)| Iovec {
         base: at as usize,
         len,
@@ -230,8 +236,12 @@ fn send(fd: i32, pieces: [(*mut u8, usize); 2]) -> bool {
     m.msg_iov = parts.as_ptr().cast_mut().cast();
     m.msg_iovlen = parts.len();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    let whole: usize = pieces.iter().map(|p| p.1).sum();
-    sys!(libc::SYS_sendmsg, fd, &raw const m, flags) == whole as isize
+    sys!(libc::SYS_sendmsg, fd, &raw const m, flags)
+}
+
+/// What is charged to this socket (SIOCOUTQ).
+pub fn charged(fd: i32) -> Option<u64> {
+    ask(fd, libc::TIOCOUTQ)
 }
 
 fn ask(fd: i32, request: u64) -> Option<u64> {

@@ -26,6 +26,7 @@ macro_rules! examples {
 
 examples! {
     broken_pipe: Emulated,
+    connection: Any,
     handlers: Emulated,
     jobserver: Emulated,
     packet: Emulated,

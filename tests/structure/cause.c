@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 static void skip_unless(int allowed) {
     if (!allowed)
@@ -60,6 +61,21 @@ static void forbid_dispatch(void) {
     struct sock_fprog program = {sizeof code / sizeof *code, code};
     EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     skip_unless(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* The connection is accepted by a call that nobody looks at. */
+static void connect_to_stranger(void) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof name;
+    int server = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+    char byte;
+    EQUAL(bind(server, (struct sockaddr *)&name, sizeof name.sun_family), 0);
+    EQUAL(listen(server, 1), 0);
+    EQUAL(getsockname(server, (struct sockaddr *)&name, &len), 0);
+    EQUAL(connect(client, (struct sockaddr *)&name, len), 0);
+    fd = (int)syscall(SYS_accept4, server, NULL, NULL, 0);
+    EQUAL(write(fd, "!", 1), 1);
+    EQUAL(read(client, &byte, 1), 1);
 }
 
 int main(int argc, char **argv) {
@@ -113,6 +129,8 @@ int main(int argc, char **argv) {
         int pair[2];
         EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         EQUAL(prctl(PR_SET_DUMPABLE, 0), 0);
+    } else if (IS("stranger")) {
+        connect_to_stranger();
     } else if (IS("unshare")) {
         EQUAL(unshare(CLONE_FILES), 0);
     } else {

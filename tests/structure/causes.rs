@@ -80,6 +80,7 @@ const CAUSES: &[(&str, Shown)] = &[
     ("OutOfBand", Shown::Does("oob")),
     ("NotDumpable", Shown::Does("undumpable")),
     ("Seccomp", Shown::Does("seccomp")),
+    ("Stranger", Shown::Does("stranger")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.

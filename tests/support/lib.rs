@@ -5,7 +5,7 @@
 //! * [`deviates`]: the macro [`deviates!`], for what is known to differ; [`table`]: its list.
 //! * [`fd`], [`io`], [`ready`], [`transfer`]: libc's public functions, so that `LD_PRELOAD` sees the
 //!   calls. [`raw`]: the same by `syscall(2)` and by inline `syscall` instructions, past the PLT.
-//! * [`socket`]: sockets. [`rights`], [`uring`]: two ways for a descriptor to go where no shim sees it.
+//! * [`socket`], [`connection`]: sockets. [`rights`], [`uring`]: two ways for a descriptor to go where no shim sees it.
 //! * [`puppet`]: programs that do with inherited descriptors what they are told.
 //! * [`child`], [`shared`], [`signal`]: processes, what they agree on, and how they interrupt.
 //! * [`cases`]: the macro [`cases!`], for tests in the form of tables; [`sig`], [`journal`]: the calls
@@ -19,6 +19,7 @@ pub mod build;
 pub mod cases;
 pub mod cc;
 pub mod child;
+pub mod connection;
 pub mod deviates;
 pub mod fd;
 pub mod fuzz;

@@ -299,3 +299,18 @@ pub fn receive_with(
     }
     Ok(got)
 }
+
+/// recvfrom(2): what came, and the name of who sent it.
+pub fn receive_from(fd: &Fd, most: usize) -> Result<(Vec<u8>, Vec<u8>), i32> {
+    let (mut room, mut from) = (vec![0; most], Address::of(&[]));
+    let mut len = size_of::<sockaddr_un>() as u32;
+    let (to, at) = (
+        room.as_mut_ptr().cast(),
+        std::ptr::from_mut(&mut from.raw).cast(),
+    );
+    // SAFETY: room for what comes, and for an address.
+    let n = check(unsafe { libc::recvfrom(fd.number(), to, most, 0, at, &mut len) } as i64)?;
+    room.truncate(n);
+    from.len = len as usize;
+    Ok((room, from.name()))
+}

@@ -32,12 +32,29 @@ pub struct PairView {
     /// `stream`, `dgram` or `seqpacket`
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// `arena`, `kernel` or `demoting`
+    /// `arena`, `kernel`, `demoting` or `pending`: not accepted yet, as far as is known
     pub mode: &'static str,
     /// Why the kernel serves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
+    /// Of a connection: the listener's name. Its first socket is who connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub sockets: [SocketView; 2],
+}
+
+/// A socket's name; zeroes are `@`, as in /proc/net/unix.
+pub fn printable(name: &[u8]) -> String {
+    let shown: Vec<u8> = name
+        .iter()
+        .map(|&b| if b == 0 { b'@' } else { b })
+        .collect();
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+fn name_of(p: &Pair) -> Option<String> {
+    let (bytes, len) = p.name.get();
+    (p.is_connection()).then(|| printable(bytes.get(..len).unwrap_or(&[])))
 }
 
 /// The pairs that are in use, in the order of their numbers.
@@ -58,9 +75,11 @@ pub fn pairs(arena: &Arena, holders: &mut Holders) -> Vec<PairView> {
                     mode::RING => "arena",
                     mode::KERNEL => "kernel",
                     mode::DEMOTING => "demoting",
+                    mode::PENDING => "pending",
                     _ => "?",
                 },
                 cause: (mode == mode::KERNEL).then(|| Cause::describe(cause)),
+                name: name_of(p),
                 sockets: [socket(p, Side::A, first), socket(p, Side::B, second)],
             }
         })

@@ -157,6 +157,14 @@ pub const ROWS: &[Row] = &[
         ..PLAIN
     },
     Row {
+        name: "unix.connected.stream.64B",
+        regime: "streaming, two processes",
+        workload: "unix-stream",
+        iterations: 400_000,
+        target: 4.0,
+        ..PLAIN
+    },
+    Row {
         name: "mq.send+receive.64B",
         regime: "uncontended, one thread, log off",
         workload: "mq",

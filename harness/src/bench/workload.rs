@@ -20,6 +20,7 @@ pub fn run(name: &str, iterations: u64) -> Result<()> {
         "socket-write+read" => socket_write_read(n),
         "socket-send+recv" => socket_send_recv(n),
         "socket-stream" => stream_over(n, 64, sockets(libc::SOCK_STREAM)),
+        "unix-stream" => stream_over(n, 64, connection()),
         "socket-pingpong" => {
             ping_pong_over(n, sockets(libc::SOCK_STREAM), sockets(libc::SOCK_STREAM))
         }
@@ -119,6 +120,33 @@ fn sockets(kind: i32) -> io::Result<[i32; 2]> {
     // SAFETY: room for two descriptors.
     check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) } as isize)?;
     Ok(fds)
+}
+
+/// Who accepted, and who connected to a name of this process's own.
+fn connection() -> io::Result<[i32; 2]> {
+    // SAFETY: all zero is an address.
+    let mut name: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    name.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let text = format!("\0ringer-bench-{}", std::process::id());
+    for (to, from) in name.sun_path.iter_mut().zip(text.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let len = (size_of::<libc::sa_family_t>() + text.len()) as libc::socklen_t;
+    let at = (&raw const name).cast();
+    // SAFETY: numbers.
+    let socket = || check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) } as isize);
+    let (server, client) = (socket()? as i32, socket()? as i32);
+    // SAFETY: an address of this length.
+    check(unsafe { libc::bind(server, at, len) } as isize)?;
+    // SAFETY: numbers.
+    check(unsafe { libc::listen(server, 1) } as isize)?;
+    // SAFETY: an address of this length.
+    check(unsafe { libc::connect(client, at, len) } as isize)?;
+    let nowhere = std::ptr::null_mut();
+    // SAFETY: no address is wanted.
+    let accepted = check(unsafe { libc::accept(server, nowhere, nowhere.cast()) } as isize)?;
+    close(server);
+    Ok([accepted as i32, client])
 }
 
 /// One thread: 8 bytes through a stream.

@@ -199,6 +199,7 @@ fn sockets_table(rows: &[Row]) -> Table {
         ("SNDBUF", Right),
         ("SLEEP", Left),
         ("HOLDERS", Left),
+        ("NAME", Left),
     ]);
     for row in rows {
         let View::Pair(p) = &row.view else { continue };
@@ -214,6 +215,7 @@ fn sockets_table(rows: &[Row]) -> Table {
                 s.sndbuf.to_string(),
                 sleepers(s.sleeping_to_receive, s.sleeping_to_send),
                 holders(&s.holders),
+                p.name.clone().unwrap_or_else(|| "-".to_owned()),
             ]);
         }
     }

@@ -16,6 +16,7 @@ use super::merge::Merged;
 use super::mq;
 use super::named;
 use super::sysv;
+use crate::arena::sockets;
 use crate::sys::clock::Clock;
 
 /// A thread as records of it are labelled.
@@ -120,6 +121,8 @@ impl Decoder {
             | Kind::KernelRead => transfer(&mut e, r, kind),
             Kind::Block | Kind::Wake | Kind::Interrupted => self.wait(&mut e, r, kind),
             Kind::SocketPair
+            | Kind::SocketConnect
+            | Kind::SocketAccept
             | Kind::SocketSend
             | Kind::SocketRecv
             | Kind::SendFailed
@@ -221,6 +224,15 @@ fn has_ends(object: u32) -> bool {
     matches!(object & 0xf000_0000, object::PIPE | object::FIFO)
 }
 
+/// The first sixteen bytes of a socket's name; an abstract one begins with `@`, as in /proc/net/unix.
+fn socket_name(b: u64, c: u64) -> String {
+    let bytes = (u128::from(b) | u128::from(c) << 64).to_le_bytes();
+    let more = if bytes.ends_with(&[0]) { "" } else { "..." };
+    let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1);
+    let name = sockets::printable(bytes.get(..end).unwrap_or(&[]));
+    format!("{name}{more}")
+}
+
 /// Pairs of sockets: each direction is a stream of its own.
 fn socket(e: &mut Entry, r: &Record, kind: Kind) {
     let side = |raw: u64| Some(raw as u8 & 1);
@@ -230,6 +242,13 @@ fn socket(e: &mut Entry, r: &Record, kind: Kind) {
             e.ret = Some(0);
             e.fds = Some([r.a as i32, r.b as i32]);
             e.flags = Some(flags::socket(r.c));
+        }
+        Kind::SocketConnect | Kind::SocketAccept => {
+            let connects = kind == Kind::SocketConnect;
+            e.op = if connects { Op::Connect } else { Op::Accept };
+            e.fd = Some(r.a as i32);
+            e.side = side(u64::from(!connects));
+            e.name = Some(socket_name(r.b, r.c));
         }
         Kind::SocketSend | Kind::SocketRecv => {
             let sends = kind == Kind::SocketSend;

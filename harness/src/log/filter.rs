@@ -111,6 +111,8 @@ fn item(word: &str) -> Result<Item> {
                 Op::Pipe2
                     | Op::Eventfd2
                     | Op::Socketpair
+                    | Op::Connect
+                    | Op::Accept
                     | Op::MqOpen
                     | Op::Adopt
                     | Op::Dup

@@ -37,6 +37,7 @@ impl Story {
             Op::Kill | Op::Sigprocmask | Op::Handler => true,
             Op::SignalWait | Op::Interrupted => true,
             Op::Close | Op::Demote | Op::Resize | Op::Reaped => true,
+            Op::Connect | Op::Accept => true,
             Op::MqSend | Op::MqReceive => e.errno.is_none(),
             op => super::sysv::can_cause(op),
         };

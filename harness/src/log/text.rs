@@ -79,6 +79,8 @@ fn is_call(e: &Entry) -> bool {
         Op::Pipe2
         | Op::Eventfd2
         | Op::Socketpair
+        | Op::Connect
+        | Op::Accept
         | Op::Shutdown
         | Op::SetOption
         | Op::Dup
@@ -150,6 +152,11 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
             let flags = e.flags.as_deref().unwrap_or("?");
             write!(out, "socketpair(AF_UNIX, {flags}, 0, [{a}, {b}])")?;
             ret(out, e)
+        }
+        Op::Connect | Op::Accept => {
+            let call = e.op.name();
+            let name = e.name.as_deref().unwrap_or("");
+            write!(out, "{call}({fd}, {name:?})")
         }
         Op::Shutdown => {
             let how = e.flags.as_deref().unwrap_or("?");

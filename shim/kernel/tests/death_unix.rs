@@ -53,7 +53,10 @@ const MUCH: [u8; 30_000] = [7; 30_000];
 #[test]
 fn every_crash_point_of_sockets_is_covered() {
     let covered: BTreeSet<_> = POINTS.iter().map(|(name, ..)| name.to_string()).collect();
-    assert_eq!(covered, names_in_the_sources("unix."));
+    let mut names = names_in_the_sources("unix.");
+    // Those before and at accept: see death_connection.rs.
+    names.retain(|n| !n.starts_with("unix.pending.") && !n.starts_with("unix.accept."));
+    assert_eq!(covered, names);
 }
 
 fn world() -> World {

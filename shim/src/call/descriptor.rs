@@ -14,7 +14,7 @@ use ringer_kernel::unix;
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
-use crate::{attach, linger, twin, user};
+use crate::{attach, fresh, linger, twin, user};
 
 use super::{count_hook, lookup, mq, pipe, ready};
 
@@ -51,6 +51,8 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
 fn unused_after_close(k: &Ctx<'_, Shim>, p: &Process, fd: i32) -> bool {
     let e = match fd_table::lookup(k.arena, p, fd) {
         Some(FileRef::Pipe(e)) => e,
+        // The kernel has what was sent, for whoever accepts it.
+        Some(FileRef::Socket(s)) if s.pair.is_pending() => return true,
         Some(FileRef::Socket(s)) => {
             let [a, b] = &s.pair.sockets;
             let holders = a.files.load(Acquire) + b.files.load(Acquire);
@@ -68,6 +70,7 @@ fn unused_after_close(k: &Ctx<'_, Shim>, p: &Process, fd: i32) -> bool {
 
 /// dup(2) and F_DUPFD: the real call, then one more reference.
 pub fn dup(entry: &Entry, fd: i32, real: impl FnOnce() -> isize) -> Verdict {
+    fresh::forget(fd);
     let Some((p, e)) = lookup(entry, fd) else {
         return Verdict::Pass;
     };
@@ -101,6 +104,7 @@ fn name_too(k: &Ctx<'_, Shim>, p: &Process, f: &FileRef, new: i32) {
 
 /// dup2(2) and dup3(2). `new` may be one of ringer's, or `old`, or both, or neither.
 pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> Verdict {
+    fresh::forget(old);
     let (Some(p), Some(k)) = (entry.process(), entry.ctx(old)) else {
         return Verdict::Pass;
     };
@@ -171,6 +175,9 @@ pub fn close_range(entry: &Entry, first: u32, last: u32, flags: u32) -> Verdict 
 
 /// fcntl(2) on a descriptor of ringer's.
 pub fn fcntl(entry: &Entry, fd: i32, cmd: i32, arg: usize) -> Verdict {
+    if matches!(cmd, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+        fresh::forget(fd);
+    }
     let Some((_, e)) = lookup(entry, fd) else {
         return Verdict::Pass;
     };

@@ -22,6 +22,8 @@ const LONGEST_ADDRESS: i32 = 128;
 /// struct mmsghdr.
 const MMSGHDR: usize = 64;
 const MMSG_LEN: usize = 56;
+/// struct msghdr: msg_namelen.
+const NAME_LEN: usize = 8;
 
 /// struct msghdr.
 #[derive(Clone, Copy, Default)]
@@ -74,7 +76,7 @@ pub fn sendto(
     socket::send(entry, found, fd, message.0, message.1, flags)
 }
 
-/// recv(2), recvfrom(2): nobody has an address here.
+/// recv(2), recvfrom(2).
 pub fn recvfrom(
     entry: &Entry,
     fd: i32,
@@ -87,20 +89,56 @@ pub fn recvfrom(
     };
     let verdict = socket::recv(entry, found, fd, room.0, room.1, flags);
     match verdict {
-        Verdict::Done(n) if n >= 0 && from.0 != 0 => no_address(from.1).unwrap_or(verdict),
+        Verdict::Done(n) if n >= 0 && from.0 != 0 => {
+            let sender = Sender::of(&found.1, fd, n as usize);
+            sender.put(from.0, from.1).unwrap_or(verdict)
+        }
         _ => verdict,
     }
 }
 
-/// (net/socket.c `move_addr_to_user`)
-fn no_address(len_at: usize) -> Option<Verdict> {
-    match user::fetch::<i32>(len_at) {
-        None => Some(Verdict::errno(libc::EFAULT)),
-        Some(len) if len < 0 => Some(Verdict::errno(libc::EINVAL)),
-        Some(_) if user::put(len_at, &0i32) => None,
-        Some(_) => Some(Verdict::errno(libc::EFAULT)),
+/// The address of who has sent a message: of a pair nobody's, of a connection the peer's, if it is bound.
+struct Sender {
+    bytes: [u8; LONGEST_ADDRESS as usize],
+    len: usize,
+}
+
+impl Sender {
+    /// Of `received` bytes: at the end of a stream there is no sender.
+    fn of(s: &SocketFile, fd: i32, received: usize) -> Sender {
+        let mut sender = Sender {
+            bytes: [0; LONGEST_ADDRESS as usize],
+            len: 0,
+        };
+        if s.pair.is_connection() && received != 0 {
+            let mut len = LONGEST_ADDRESS;
+            let (at, len_at) = (sender.bytes.as_mut_ptr(), &raw mut len);
+            let ret = sys!(libc::SYS_getpeername, fd, at, len_at);
+            if ret == 0 && len > FAMILY {
+                sender.len = len as usize;
+            }
+        }
+        sender
+    }
+
+    /// As much as there is room for; its length in any case. (net/socket.c `move_addr_to_user`)
+    fn put(&self, to: usize, len_at: usize) -> Option<Verdict> {
+        let room = match user::fetch::<i32>(len_at) {
+            None => return Some(Verdict::errno(libc::EFAULT)),
+            Some(len) if len < 0 => return Some(Verdict::errno(libc::EINVAL)),
+            Some(len) => len as usize,
+        };
+        let whole = (self.bytes.iter().take(self.len.min(room)).enumerate())
+            .all(|(i, byte)| user::put(to + i, byte));
+        match whole && user::put(len_at, &(self.len as i32)) {
+            true => None,
+            false => Some(Verdict::errno(libc::EFAULT)),
+        }
     }
 }
+
+/// sa_family: an address with nothing behind it is no name.
+const FAMILY: i32 = 2;
 
 /// (net/socket.c `copy_msghdr_from_user`)
 fn fetch(message: usize) -> Result<(Msghdr, Vectored), Verdict> {
@@ -150,12 +188,16 @@ pub fn recvmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
     };
     let mut note = Note::default();
     let verdict = socket::recv_pieces(entry, found, fd, parts, flags, &mut note);
-    let Verdict::Done(0..) = verdict else {
+    let Verdict::Done(n @ 0..) = verdict else {
         return verdict;
     };
     let mut out = m;
     if m.name != 0 {
-        out.name_len = 0;
+        let sender = Sender::of(&found.1, fd, n as usize);
+        if let Some(error) = sender.put(m.name, message + NAME_LEN) {
+            return error;
+        }
+        out.name_len = sender.len as i32;
     }
     out.control_len = 0;
     out.flags = flags & MSG_CMSG_CLOEXEC;
@@ -171,7 +213,7 @@ pub fn recvmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
 /// sendmmsg(2).
 pub fn sendmmsg(entry: &Entry, fd: i32, list: usize, count: usize, flags: i32) -> Verdict {
     let count = count.min(IOV_MAX);
-    if of(entry, fd).is_none_or(|(_, s)| !s.pair.is_served()) {
+    if of(entry, fd).is_none_or(|(_, s)| !s.pair.is_ringers()) {
         (0..count).for_each(|i| transfer::demote_rights(entry, list + i * MMSGHDR));
         return Verdict::Pass;
     }
@@ -261,6 +303,9 @@ pub fn shutdown(entry: &Entry, fd: i32, what: i32) -> Verdict {
         libc::SHUT_RDWR => shut::RECV | shut::SEND,
         _ => return Verdict::Pass, // the kernel says EINVAL
     };
+    if s.pair.is_pending() {
+        return to_kernel(entry, fd, &s, Cause::Transfer);
+    }
     if !s.pair.is_served() {
         return by_kernel(&k, fd, &FileRef::Socket(s));
     }
@@ -271,6 +316,14 @@ pub fn shutdown(entry: &Entry, fd: i32, what: i32) -> Verdict {
     match s.pair.is_served() {
         true => Verdict::Done(0),
         false => by_kernel(&k, fd, &FileRef::Socket(s)), // on its way meanwhile
+    }
+}
+
+/// connect(2): of what is connected for good it is an error, which the kernel knows.
+pub fn connect(entry: &Entry, fd: i32) -> Verdict {
+    match of(entry, fd) {
+        Some((_, s)) if s.pair.type_of().is_connected() => Verdict::Pass,
+        _ => address(entry, fd),
     }
 }
 
@@ -302,7 +355,7 @@ pub fn setsockopt(
     let Some(found @ (_, s)) = of(entry, fd) else {
         return Verdict::Pass;
     };
-    if level != libc::SOL_SOCKET || !s.pair.is_served() {
+    if level != libc::SOL_SOCKET || !s.pair.is_ringers() {
         return Verdict::Pass;
     }
     match name {

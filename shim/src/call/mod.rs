@@ -1,6 +1,8 @@
 //! What ringer does for each call, whichever layer it came by.
 
+pub mod accept;
 pub mod announce;
+pub mod connect;
 pub mod descriptor;
 pub mod eventfd;
 pub mod exec;

@@ -259,6 +259,7 @@ fn fork_like(
     if flags & CLONE_FILES != 0 {
         demotion::leave_to_kernel(entry);
     }
+    crate::fresh::forget_all();
     let slot = announce(entry, Shares::Nothing);
     attach::ANNOUNCED.store(slot, Release);
     // The child must not inherit what is open for a moment only. (What vfork makes closes it by exec,

@@ -8,12 +8,12 @@ use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::watch::{self, watched};
 use ringer_kernel::pipe::Ctx;
 
-use crate::demotion;
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
 use crate::twin::Ends;
 use crate::user;
+use crate::{demotion, fresh};
 
 use super::{has_ours, lookup};
 
@@ -35,6 +35,7 @@ pub fn watch_pipe(k: &Ctx<'_, Shim>, fd: i32, e: &PipeEnd, how: u32) {
 /// One descriptor is about to be asked about. A pipe is watched; of anything else the kernel tells
 /// the readiness itself, and serves it: to mirror each change would cost a call of it each time.
 pub fn will_ask(entry: &Entry, fd: i32, how: u32) {
+    fresh::forget(fd);
     let Some((p, found)) = lookup(entry, fd) else {
         return;
     };
@@ -53,6 +54,9 @@ pub fn will_ask(entry: &Entry, fd: i32, how: u32) {
     match &found {
         FileRef::Pipe(e) => watch_pipe(&k, fd, e, how),
         other => {
+            if let FileRef::Socket(s) = other {
+                super::accept::note_polled(&k, s.pair, s.side());
+            }
             demotion::demote(&k, fd, other, Cause::Polled);
         }
     }

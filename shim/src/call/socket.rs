@@ -6,10 +6,12 @@ use ringer_kernel::abi::limits::MAX_RW_COUNT;
 use ringer_kernel::abi::SysError;
 use ringer_kernel::arena::header::flag;
 use ringer_kernel::file::{self, fd_table, role, FileRef, SocketFile};
-use ringer_kernel::host::{UserRead, UserWrite};
+use ringer_kernel::host::{Host, UserRead, UserWrite};
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::pipe::{mode, Ctx};
-use ringer_kernel::sys::{socket_recv, socket_send, Blocking, How, Received};
+use ringer_kernel::sys::{
+    pending_recv, pending_send, socket_recv, socket_send, Blocking, How, Received,
+};
 use ringer_kernel::task::reap::forget_descriptor;
 use ringer_kernel::task::Process;
 use ringer_kernel::unix::{self, New, Side, Type};
@@ -69,6 +71,7 @@ fn emulate(entry: &Entry, fds: [i32; 2], kind: i32) -> Option<()> {
         kind: (kind & SOCK_TYPE_MASK) as u32,
         twins: [(a.0, a.1), (b.0, b.1)],
         mode: if serves { mode::RING } else { mode::KERNEL },
+        connector: 0,
     };
     let slot = unix::create(&k, new).ok()?;
     let pair = unix::get(k.arena, slot)?;
@@ -159,6 +162,7 @@ fn how(s: &SocketFile, flags: i32) -> How {
         blocking: if now { Blocking::No } else { Blocking::Yes },
         peek: flags & libc::MSG_PEEK != 0,
         all: flags & libc::MSG_WAITALL != 0,
+        waited_ns: 0,
     }
 }
 
@@ -215,26 +219,71 @@ fn send_from<U: UserRead>(
     let Some(k) = entry.ctx(fd) else {
         return Ok(Verdict::Pass);
     };
+    let mut before = 0;
+    let mut how = how(s, flags);
     if !s.pair.is_served() {
-        return Ok(by_kernel(&k, fd, &FileRef::Socket(*s)));
+        match send_before_accept(entry, &k, found, fd, src, (len, flags), &mut how)? {
+            Early::Done(verdict) => return Ok(verdict),
+            Early::Moved(bytes) => before = bytes,
+        }
     }
     if flags & libc::MSG_OOB != 0 {
         return Ok(out_of_band(entry, fd, s));
     }
     count_hook(entry);
-    let sent = socket_send(&k, s, &twin(&k, found, fd), how(s, flags), src, len);
+    let left = len - before;
+    let sent = socket_send(&k, s, &twin(&k, found, fd), how, src, left);
+    let bytes = before + sent.bytes;
     if sent.end.is_ok() {
         io::settle(entry, &k);
-        return Ok(Verdict::Done(sent.bytes as isize));
+        return Ok(Verdict::Done(bytes as isize));
     }
-    send_ended(
-        entry,
-        &k,
-        fd,
-        s,
-        (sent.bytes, sent.end),
-        sent.sigpipe && flags & libc::MSG_NOSIGNAL == 0,
-    )
+    let sigpipe = sent.sigpipe && before == 0 && flags & libc::MSG_NOSIGNAL == 0;
+    send_ended(entry, &k, fd, s, (bytes, sent.end), sigpipe)
+}
+
+/// What a call came to on a connection that is not served.
+enum Early {
+    Done(Verdict),
+    /// It is served now, and so many bytes were sent before.
+    Moved(usize),
+}
+
+/// Sending where nobody is known to have accepted the connection; what has gone to the kernel passes.
+#[cold]
+fn send_before_accept<U: UserRead>(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    found: &Found,
+    fd: i32,
+    src: &mut U,
+    (len, flags): (usize, i32),
+    how: &mut How,
+) -> Result<Early, usize> {
+    let s = &found.1;
+    let is_empty = len == 0 && s.pair.type_of() == Type::Stream;
+    if !s.pair.is_pending() || is_empty {
+        return Ok(Early::Done(by_kernel(k, fd, &FileRef::Socket(*s))));
+    }
+    if flags & libc::MSG_OOB != 0 {
+        return Ok(Early::Done(out_of_band(entry, fd, s)));
+    }
+    count_hook(entry);
+    let since = k.host.now_ns();
+    let sent = pending_send(k, s, &twin(k, found, fd), *how, src, len);
+    how.waited_ns = k.host.now_ns().saturating_sub(since);
+    let end = (sent.bytes, sent.end);
+    match sent.end {
+        Ok(()) => {
+            io::settle(entry, k);
+            Ok(Early::Done(Verdict::Done(sent.bytes as isize)))
+        }
+        Err(SysError::Demoted) if s.pair.is_served() => Ok(Early::Moved(sent.bytes)),
+        Err(_) => {
+            let sigpipe = sent.sigpipe && flags & libc::MSG_NOSIGNAL == 0;
+            send_ended(entry, k, fd, s, end, sigpipe).map(Early::Done)
+        }
+    }
 }
 
 #[cold]
@@ -278,6 +327,40 @@ fn out_of_band(entry: &Entry, fd: i32, s: &SocketFile) -> Verdict {
     match s.pair.type_of() {
         Type::Stream => to_kernel(entry, fd, s, Cause::OutOfBand),
         _ => Verdict::Pass,
+    }
+}
+
+/// Receiving where nobody is known to have accepted the connection; what has gone to the kernel passes.
+/// `None`: it is served now.
+#[cold]
+fn recv_before_accept(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    found: &Found,
+    fd: i32,
+    flags: i32,
+    how: &mut How,
+) -> Option<Verdict> {
+    let s = &found.1;
+    if s.pair.is_pending() && flags & libc::MSG_OOB != 0 {
+        return Some(out_of_band(entry, fd, s));
+    }
+    if s.pair.is_pending() {
+        count_hook(entry);
+        let since = k.host.now_ns();
+        let end = pending_recv(k, s, &twin(k, found, fd), *how);
+        how.waited_ns = k.host.now_ns().saturating_sub(since);
+        match end {
+            Ok(()) | Err(SysError::Demoted) => {}
+            Err(e) => {
+                io::settle(entry, k);
+                return Some(verdict(Err(e)));
+            }
+        }
+    }
+    match s.pair.is_served() {
+        true => None,
+        false => Some(by_kernel(k, fd, &FileRef::Socket(*s))),
     }
 }
 
@@ -341,14 +424,17 @@ fn recv_into<U: UserWrite>(
     let Some(k) = entry.ctx(fd) else {
         return Ok(Verdict::Pass);
     };
+    let mut how = how(s, flags);
     if !s.pair.is_served() {
-        return Ok(by_kernel(&k, fd, &FileRef::Socket(*s)));
+        if let Some(verdict) = recv_before_accept(entry, &k, found, fd, flags, &mut how) {
+            return Ok(verdict);
+        }
     }
     if flags & libc::MSG_OOB != 0 {
         return Ok(out_of_band(entry, fd, s));
     }
     count_hook(entry);
-    let result = socket_recv(&k, s, &twin(&k, found, fd), how(s, flags), dst, len);
+    let result = socket_recv(&k, s, &twin(&k, found, fd), how, dst, len);
     let got: Received = match result {
         Ok(got) => got,
         Err(SysError::Demoted) => return Ok(by_kernel(&k, fd, &FileRef::Socket(*s))),

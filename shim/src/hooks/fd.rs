@@ -56,6 +56,7 @@ redhook::hook! {
 
 redhook::hook! {
     unsafe fn dup(fd: c_int) -> c_int => ringer_dup {
+        crate::fresh::forget(fd);
         if is_ours(fd) {
             if let Some(ret) = run(|e| descriptor::dup(e, fd, || sys!(libc::SYS_dup, fd))) {
                 return result(ret) as c_int;
@@ -68,6 +69,7 @@ redhook::hook! {
 
 redhook::hook! {
     unsafe fn dup2(old: c_int, new: c_int) -> c_int => ringer_dup2 {
+        crate::fresh::forget(old);
         if is_ours(old) || is_ours(new) {
             let call = || sys!(libc::SYS_dup2, old, new);
             if let Some(ret) = run(|e| descriptor::dup2(e, old, new, call)) {
@@ -81,6 +83,7 @@ redhook::hook! {
 
 redhook::hook! {
     unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => ringer_dup3 {
+        crate::fresh::forget(old);
         if is_ours(old) || is_ours(new) {
             let call = || sys!(libc::SYS_dup3, old, new, flags);
             if let Some(ret) = run(|e| descriptor::dup2(e, old, new, call)) {
@@ -92,8 +95,17 @@ redhook::hook! {
     }
 }
 
+/// A second number for a socket that had one only.
+#[inline(always)]
+fn forget_if_dup(fd: c_int, cmd: c_int) {
+    if matches!(cmd, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+        crate::fresh::forget(fd);
+    }
+}
+
 redhook::hook! {
     unsafe fn fcntl(fd: c_int, cmd: c_int, arg: c_ulong) -> c_int => ringer_fcntl {
+        forget_if_dup(fd, cmd);
         if is_ours(fd) {
             if let Some(ret) = run(|e| descriptor::fcntl(e, fd, cmd, arg as usize)) {
                 return result(ret) as c_int;
@@ -106,6 +118,7 @@ redhook::hook! {
 
 redhook::hook! {
     unsafe fn fcntl64(fd: c_int, cmd: c_int, arg: c_ulong) -> c_int => ringer_fcntl64 {
+        forget_if_dup(fd, cmd);
         if is_ours(fd) {
             if let Some(ret) = run(|e| descriptor::fcntl(e, fd, cmd, arg as usize)) {
                 return result(ret) as c_int;

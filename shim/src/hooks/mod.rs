@@ -4,6 +4,7 @@
 //! In an armed process libc's own system calls come back by layer III; so what has no hook here
 //! is still caught.
 
+mod connection;
 mod eventfd;
 mod exec;
 mod fd;

@@ -89,6 +89,7 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int
         => ringer_epoll_ctl {
+        crate::fresh::forget(fd);
         if is_ours(fd) {
             look(|e| ready::epoll_ctl(e, fd));
         }

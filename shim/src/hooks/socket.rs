@@ -28,10 +28,6 @@ next! {
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int;
     fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t)
         -> c_int;
-    fn bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int;
-    fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int;
-    fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int;
-    fn accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int;
 }
 
 /// A call on something of ringer's, or else libc's function outside the shim, on the descriptor that
@@ -101,6 +97,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::sendmsg(e, fd, message as usize, flags);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::sendmsg(fd, message, flags) };
+        crate::fresh::forget_all();
         // What is sent along may be ringer's, wherever it is sent.
         if has_ours() && !is_ours(fd) {
             let _ = run(ours);
@@ -115,6 +112,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::sendmmsg(e, fd, list as usize, count as usize, flags);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::sendmmsg(fd, list, count, flags) } as isize;
+        crate::fresh::forget_all();
         if has_ours() && !is_ours(fd) {
             let _ = run(ours);
         }
@@ -191,7 +189,11 @@ redhook::hook! {
 
 /// A call that moves nothing.
 #[inline(always)]
-fn about(fd: c_int, ours: impl FnMut(&Entry) -> Verdict, real: impl FnOnce() -> c_int) -> c_int {
+pub(super) fn about(
+    fd: c_int,
+    ours: impl FnMut(&Entry) -> Verdict,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
     if is_ours(fd) {
         if let Some(ret) = run(ours) {
             return result(ret) as c_int;
@@ -226,38 +228,5 @@ redhook::hook! {
         };
         // SAFETY: the program's own call.
         about(fd, ours, || unsafe { real::getsockopt(fd, level, name, value, len) })
-    }
-}
-
-redhook::hook! {
-    unsafe fn bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => ringer_bind {
-        // SAFETY: the program's own call.
-        about(fd, |e| message::address(e, fd), || unsafe { real::bind(fd, address, len) })
-    }
-}
-
-redhook::hook! {
-    unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int
-        => ringer_connect {
-        // SAFETY: the program's own call.
-        about(fd, |e| message::address(e, fd), || unsafe { real::connect(fd, address, len) })
-    }
-}
-
-// Nothing is to be done for these two but to spare the trap.
-
-redhook::hook! {
-    unsafe fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int
-        => ringer_accept {
-        // SAFETY: the program's own call.
-        unarmed(|| unsafe { real::accept(fd, address, len) })
-    }
-}
-
-redhook::hook! {
-    unsafe fn accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int
-        => ringer_accept4 {
-        // SAFETY: the program's own call.
-        unarmed(|| unsafe { real::accept4(fd, address, len, flags) })
     }
 }

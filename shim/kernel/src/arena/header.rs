@@ -128,6 +128,11 @@ pub struct Header {
     /// bench` sees by them that its workers were served.
     pub signals_opened: AtomicU32,
     pub signals_queued: AtomicU32,
+
+    /// Pairs whose mode is PENDING. A hint: too high costs time only.
+    pub pairs_pending: AtomicU32,
+    /// Names on which a process of the session listens, or has: see `unix::name`.
+    pub listeners: [AtomicU32; 16],
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -204,6 +209,8 @@ impl Header {
             pairs_live: z(),
             signals_opened: z(),
             signals_queued: z(),
+            pairs_pending: z(),
+            listeners: [ZERO; 16],
         }
     }
 

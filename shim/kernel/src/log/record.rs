@@ -253,6 +253,10 @@ kinds! {
     Shutdown = 80,
     /// setsockopt of something that matters here. a: option; b: value; c: who.
     SetOption = 81,
+    /// connect to a socket's name. a: the fd; b, c: the first bytes of the name.
+    SocketConnect = 82,
+    /// accept, from where on the arena has the connection. As SocketConnect.
+    SocketAccept = 83,
     /// shm_open. a: the descriptor, or -errno; b, c: the first bytes of the name.
     ShmOpen = 114,
     /// shm_unlink. a: 0 or -errno; b, c: as above.
@@ -321,6 +325,8 @@ causes! {
     OutOfBand = 23, "out-of-band data";
     Seccomp = 25, "its holder restricts its system calls (seccomp)";
     NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
+    /// Of a connection.
+    Stranger = 26, "its other end is not ringer's";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -54,6 +54,8 @@ pub mod mode {
     pub const KERNEL: u32 = 2;
     /// On its way to the kernel: whoever finds this outside the locks carries on. See `demote`.
     pub const DEMOTING: u32 = 3;
+    /// A connection that nobody is known to have accepted: the kernel carries it. See `unix::pending`.
+    pub const PENDING: u32 = 4;
 }
 
 /// The longest ring: its bytes are one block of the heap.

@@ -9,4 +9,7 @@ mod wait;
 
 pub use eventfd::{eventfd_read, eventfd_write};
 pub use read_write::{pipe_read, pipe_write, Blocking, Written};
-pub use unix::{socket_charged, socket_error, socket_recv, socket_send, How, Received, SendEnd};
+pub use unix::{
+    pending_recv, pending_send, socket_charged, socket_error, socket_recv, socket_send, How,
+    RealSocket, Received, SendEnd,
+};

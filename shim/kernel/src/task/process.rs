@@ -55,7 +55,10 @@ pub struct Process {
     pub ended_tsc: AtomicU64,
     /// What waits for it: see `signal`.
     pub signals: crate::signal::State,
-    _pad: [AtomicU64; 5],
+    /// Connections that it listens for are polled: they are the kernel's from the start.
+    pub polls: AtomicU32,
+    _pad0: AtomicU32,
+    _pad: [AtomicU64; 4],
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.

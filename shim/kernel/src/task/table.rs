@@ -302,6 +302,7 @@ pub fn claim_process(
             p.parent.store(parent, Relaxed);
             p.start.store(start, Relaxed);
             p.exit_status.store(0, Relaxed);
+            p.polls.store(0, Relaxed);
             for counter in [
                 &p.by_hook,
                 &p.by_trap,

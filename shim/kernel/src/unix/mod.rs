@@ -20,6 +20,8 @@
 
 pub mod cost;
 pub mod demote;
+pub mod name;
+pub mod pending;
 mod queue;
 mod recv;
 mod send;
@@ -146,10 +148,15 @@ pub struct Pair {
     /// See [`shut`].
     pub shut: AtomicU32,
     pub created_tsc: AtomicU64,
-    _pad: [AtomicU64; 3],
+    /// Who connected: its pid. 0 of a pair that socketpair(2) made.
+    pub connector: AtomicU32,
+    _pad0: AtomicU32,
+    _pad: [AtomicU64; 2],
     pub sockets: [Socket; 2],
     /// What each of them sends.
     pub queues: [Queue; 2],
+    /// To what side A has connected.
+    pub name: name::Name,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
@@ -169,6 +176,23 @@ impl Pair {
     #[inline(always)]
     pub fn is_served(&self) -> bool {
         self.mode.load(Acquire) == mode::RING
+    }
+
+    /// Not accepted yet, as far as is known.
+    #[inline(always)]
+    pub fn is_pending(&self) -> bool {
+        self.mode.load(Acquire) == mode::PENDING
+    }
+
+    /// Served, or the kernel carries what ringer keeps account of.
+    #[inline(always)]
+    pub fn is_ringers(&self) -> bool {
+        matches!(self.mode.load(Acquire), mode::RING | mode::PENDING)
+    }
+
+    /// Whether it was made by connect(2): side A is who connected, side B who accepted.
+    pub fn is_connection(&self) -> bool {
+        self.connector.load(Relaxed) != 0
     }
 
     pub fn type_of(&self) -> Type {
@@ -295,11 +319,17 @@ pub fn for_each_queued<H: Host>(
 /// A pair that is being served, or `Demoted`.
 #[inline(always)]
 fn served(p: &Pair) -> Result<(), SysError> {
-    match p.is_served() {
+    is_in(p, mode::RING)
+}
+
+/// A pair in this mode, or `Demoted`.
+#[inline(always)]
+fn is_in(p: &Pair, mode: u32) -> Result<(), SysError> {
+    match p.mode.load(Acquire) == mode {
         true => Ok(()),
         false => Err(SysError::Demoted),
     }
 }
 
 const _: () = assert!(core::mem::size_of::<Socket>() == 64);
-const _: () = assert!(core::mem::size_of::<Pair>() == 29 * 64);
+const _: () = assert!(core::mem::size_of::<Pair>() == 31 * 64);

@@ -8,7 +8,7 @@
 //! Positions only grow; the ring's length is a power of two. A record is what Linux has a buffer for: a
 //! datagram, or a piece of a stream, of which `tail` may point to the middle.
 
-use super::{served, Pair};
+use super::Pair;
 use crate::abi::{Errno, SysError};
 use crate::arena::{alloc, off, Arena, Off};
 use crate::host::{crash_point, Host};
@@ -373,7 +373,10 @@ impl Queue {
     ) -> Result<(), SysError> {
         self.lock_readers(k, p);
         self.lock_writers(k, p);
-        let result = served(p).and_then(|()| self.grow_locked(k, need));
+        let result = match p.is_ringers() {
+            true => self.grow_locked(k, need),
+            false => Err(SysError::Demoted),
+        };
         self.unlock_writers(k, Progress::None, 0);
         self.unlock_readers(k, Progress::None, 0);
         let old = result?;

@@ -1,11 +1,11 @@
 //! One step of sending: what there is room for is published, and how much that was is told.
 
-use super::queue::{Queue, Record, Tail, HEADER};
-use super::{cost, served, Pair, Side, Type};
+use super::queue::{Geometry, Queue, Record, Tail, HEADER};
+use super::{cost, is_in, Pair, Side, Type};
 use crate::abi::{Errno, SysError};
 use crate::host::{crash_point, Host, UserRead};
 use crate::log::Kind;
-use crate::pipe::Ctx;
+use crate::pipe::{mode, Ctx};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
 
@@ -30,6 +30,37 @@ pub struct Sent {
     pub done: bool,
 }
 
+/// Where else each record goes before it is published.
+pub(super) trait Also {
+    /// In which mode of the pair that is so.
+    const MODE: u32;
+    /// The record's bytes, in two pieces. EAGAIN: there is no room.
+    fn send(&mut self, pieces: [(*mut u8, usize); 2]) -> Result<(), Errno>;
+}
+
+/// Nowhere else: the pair is served.
+pub(super) struct Nowhere;
+
+impl Also for Nowhere {
+    const MODE: u32 = mode::RING;
+
+    #[inline(always)]
+    fn send(&mut self, _: [(*mut u8, usize); 2]) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// Into the real socket as well: see [`super::pending`].
+pub(super) struct Elsewhere<F>(pub F);
+
+impl<F: FnMut([(*mut u8, usize); 2]) -> Result<(), Errno>> Also for Elsewhere<F> {
+    const MODE: u32 = mode::PENDING;
+
+    fn send(&mut self, pieces: [(*mut u8, usize); 2]) -> Result<(), Errno> {
+        (self.0)(pieces)
+    }
+}
+
 /// Sends as much as there is room for: of a stream piece by piece, a packet whole or not at all.
 #[inline(always)]
 pub fn try_send<H: Host, U: UserRead>(
@@ -38,12 +69,24 @@ pub fn try_send<H: Host, U: UserRead>(
     what: Append,
     src: &mut U,
 ) -> Result<Sent, SysError> {
+    send_with(k, p, what, src, &mut Nowhere)
+}
+
+/// As [`try_send`]. Errors: what `also` says, if nothing was sent before.
+#[inline(always)]
+pub(super) fn send_with<H: Host, U: UserRead, A: Also>(
+    k: &Ctx<'_, H>,
+    p: &Pair,
+    what: Append,
+    src: &mut U,
+    also: &mut A,
+) -> Result<Sent, SysError> {
     let q = p.from(what.side);
     let mut bytes = 0;
     loop {
         q.lock_writers(k, p);
         crash_point("unix.send.locked");
-        if let Err(e) = served(p) {
+        if let Err(e) = is_in(p, A::MODE) {
             q.unlock_writers(k, Progress::None, 0);
             return match bytes {
                 0 => Err(e),
@@ -55,7 +98,7 @@ pub fn try_send<H: Host, U: UserRead>(
             len: what.len - bytes,
             ..what
         };
-        let (n, ended) = append_all(k, p, q, left, src);
+        let (n, ended) = append_all(k, p, q, left, src, also);
         let mut record = 0;
         if k.log.is_on() && ended.any(n) {
             let queued = q.written.load(Relaxed).saturating_sub(q.read.load(Relaxed));
@@ -74,6 +117,8 @@ pub fn try_send<H: Host, U: UserRead>(
             Ended::NoRoom => return Ok(step(bytes, false, false)),
             Ended::Fault => return Ok(step(bytes, true, false)),
             Ended::RingFull(need) => q.grow(k, p, need)?,
+            Ended::Refused(errno) if bytes == 0 => return Err(errno.into()),
+            Ended::Refused(_) => return Ok(step(bytes, false, false)), // the next one says so
         }
     }
 }
@@ -90,6 +135,8 @@ enum Ended {
     Fault,
     /// The ring must have room for so many bytes more.
     RingFull(u64),
+    /// By where it goes as well.
+    Refused(Errno),
 }
 
 impl Ended {
@@ -101,12 +148,13 @@ impl Ended {
 }
 
 #[inline(always)]
-fn append_all<H: Host, U: UserRead>(
+fn append_all<H: Host, U: UserRead, A: Also>(
     k: &Ctx<'_, H>,
     p: &Pair,
     q: &Queue,
     what: Append,
     src: &mut U,
+    also: &mut A,
 ) -> (usize, Ended) {
     let sndbuf = p.socket(what.side).sndbuf.load(Relaxed);
     let mut bytes = 0;
@@ -119,7 +167,7 @@ fn append_all<H: Host, U: UserRead>(
             }
             _ => (left, cost::of_packet(left)),
         };
-        match append(k, q, src, (len as u64, u64::from(cost)), sndbuf) {
+        match append(k, q, src, (len as u64, u64::from(cost)), sndbuf, also) {
             Ended::Done => bytes += len,
             ended => return (bytes, ended),
         }
@@ -131,12 +179,13 @@ fn append_all<H: Host, U: UserRead>(
 
 /// One record, if it may go out.
 #[inline(always)]
-fn append<H: Host, U: UserRead>(
+fn append<H: Host, U: UserRead, A: Also>(
     k: &Ctx<'_, H>,
     q: &Queue,
     src: &mut U,
     (len, cost): (u64, u64),
     sndbuf: u32,
+    also: &mut A,
 ) -> Ended {
     let sent = q.sent.load(Relaxed);
     if !cost::has_room(sent.saturating_sub(q.seen_freed.load(Relaxed)), sndbuf) {
@@ -162,6 +211,15 @@ fn append<H: Host, U: UserRead>(
         src.rewind(start);
         return Ended::Fault;
     }
+    if A::MODE != mode::RING {
+        if let Err(errno) = send_elsewhere(k, geometry, (head + HEADER, len), also) {
+            src.rewind(start);
+            return match errno {
+                Errno::EAGAIN => Ended::NoRoom,
+                errno => Ended::Refused(errno),
+            };
+        }
+    }
     let written = q.written.load(Relaxed);
     let words = [len | cost << 32, sent, written];
     for (i, word) in words.into_iter().enumerate() {
@@ -178,6 +236,25 @@ fn append<H: Host, U: UserRead>(
     q.head.store(head + need, Release); // pairs with the reader's load
     crash_point("unix.send.published");
     Ended::Done
+}
+
+fn send_elsewhere<H: Host>(
+    k: &Ctx<'_, H>,
+    geometry: Geometry,
+    (pos, len): (u64, u64),
+    also: &mut impl Also,
+) -> Result<(), Errno> {
+    let mut pieces = [(core::ptr::null_mut(), 0); 2];
+    let mut to = pieces.iter_mut();
+    geometry.parts(k.arena, pos, len, |at, n| {
+        if let Some(piece) = to.next() {
+            *piece = (at, n);
+        }
+        true
+    });
+    also.send(pieces)?;
+    crash_point("unix.pending.sent");
+    Ok(())
 }
 
 /// What a packet of this length comes to before anything else is looked at.

@@ -25,6 +25,8 @@ pub struct New {
     pub twins: [(u64, u64); 2],
     /// See [`mode`].
     pub mode: u32,
+    /// See [`Pair::connector`].
+    pub connector: u32,
 }
 
 /// Errors: ENFILE when the table is full, or /dev/shm.
@@ -48,6 +50,10 @@ pub fn create<H: Host>(k: &Ctx<'_, H>, new: New) -> Result<u32, Errno> {
         socket.dev.store(dev, Relaxed);
         socket.ino.store(ino, Relaxed);
         socket.sndbuf.store(cost::DEFAULT_SNDBUF, Relaxed);
+    }
+    p.connector.store(new.connector, Relaxed);
+    if new.mode == mode::PENDING {
+        k.arena.header().pairs_pending.fetch_add(1, AcqRel);
     }
     p.created_tsc.store(k.host.tsc(), Relaxed);
     p.mode.store(new.mode, Release);
@@ -74,13 +80,19 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
     let [a, b] = &p.queues;
     lock(k, p);
     let same = p.generation.load(Relaxed) == generation;
-    if !same || p.mode.swap(mode::FREE, AcqRel) == mode::FREE {
+    // Somebody may have accepted it since the counts were looked at.
+    let held = (p.sockets.iter()).any(|s| s.files.load(Acquire) != 0);
+    if !same || held || p.mode.load(Acquire) == mode::FREE {
         return unlock(k, p, Progress::None);
+    }
+    if p.mode.swap(mode::FREE, AcqRel) == mode::PENDING {
+        count_pending_out(k);
     }
     let lost: u64 = [a, b].map(|q| q.queued(k.arena, false)).iter().sum();
     k.log.about(p, Kind::Free, 0, (lost as i64, 0, 0));
     p.generation.fetch_add(1, AcqRel);
-    for word in [&p.shut, &p.demote_cause, &p.log_seq] {
+    p.name.clear();
+    for word in [&p.shut, &p.demote_cause, &p.log_seq, &p.connector] {
         word.store(0, Relaxed);
     }
     for s in &p.sockets {
@@ -103,6 +115,12 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
         h.pairs_free.store(index, Relaxed);
         h.pairs_live.fetch_sub(1, Relaxed);
     });
+}
+
+/// A pair is pending no more.
+pub(super) fn count_pending_out<H: Host>(k: &Ctx<'_, H>) {
+    let count = &k.arena.header().pairs_pending;
+    let _ = count.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1));
 }
 
 /// All four locks of a pair, in their order.

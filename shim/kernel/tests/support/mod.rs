@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)] // each test file uses a part of it
 
 pub mod counter;
+pub mod early;
 pub mod host;
 pub mod kit;
 pub mod model;

@@ -92,6 +92,7 @@ impl Sockets {
             kind,
             twins: [0, 0].map(|_| (9, NEXT_INO.fetch_add(1, SeqCst))),
             mode: mode::RING,
+            connector: 0,
         };
         let slot = unix::create(&k, new).unwrap();
         let open = |side| {
@@ -154,5 +155,6 @@ fn how(blocking: Blocking) -> How {
         blocking,
         peek: false,
         all: false,
+        waited_ns: 0,
     }
 }

@@ -1,9 +1,11 @@
 //! send(2), recv(2) and their kin on one of a pair of sockets. See unix(7); Linux v6.18
 //! net/unix/af_unix.c.
 
+mod pending;
 mod recv;
 mod send;
 
+pub use pending::{pending_recv, pending_send, RealSocket};
 pub use recv::{socket_recv, Received};
 pub use send::{socket_send, SendEnd};
 
@@ -26,6 +28,18 @@ pub struct How {
     pub peek: bool,
     /// MSG_WAITALL.
     pub all: bool,
+    /// So many nanoseconds of the socket's timeout are over.
+    pub waited_ns: u64,
+}
+
+impl How {
+    /// What is left of a timeout. 0: there is none.
+    fn left_of(self, timeout: u64) -> u64 {
+        match timeout {
+            0 => 0,
+            ns => ns.saturating_sub(self.waited_ns).max(1),
+        }
+    }
 }
 
 /// "I use this socket", and takes it back if the descriptor was closed meanwhile by another thread.

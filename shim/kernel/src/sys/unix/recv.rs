@@ -78,7 +78,7 @@ fn wait_to_recv<H: Host, T: Twin, U: UserWrite>(
     let q = s.pair.from(want.side.other());
     let timeout = s.pair.socket(want.side).recv_timeout.load(Relaxed);
     let mut w = Receiving {
-        common: Common::new(k, s, timeout, false),
+        common: Common::new(k, s, how.left_of(timeout), false),
         twin,
         dst,
         want,

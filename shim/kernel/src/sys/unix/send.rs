@@ -58,7 +58,7 @@ pub fn socket_send<H: Host, T: Twin, U: UserRead>(
         Ok(sent) if how.blocking == Blocking::No => {
             send_ends(k, s, sent.bytes, Err(Errno::EAGAIN.into()), false)
         }
-        Ok(sent) => wait_to_send(k, s, twin, src, what, sent.bytes),
+        Ok(sent) => wait_to_send(k, s, twin, src, (what, how), sent.bytes),
         Err(e) => send_ends(k, s, 0, Err(e), false),
     }
 }
@@ -176,13 +176,13 @@ fn wait_to_send<H: Host, T: Twin, U: UserRead>(
     s: &SocketFile,
     twin: &T,
     src: &mut U,
-    what: Append,
+    (what, how): (Append, How),
     sent: usize,
 ) -> SendEnd {
     let q = s.pair.from(what.side);
     let timeout = s.pair.socket(what.side).send_timeout.load(Relaxed);
     let mut w = Sending {
-        common: Common::new(k, s, timeout, true),
+        common: Common::new(k, s, how.left_of(timeout), true),
         twin,
         src,
         what,
@@ -197,7 +197,7 @@ fn wait_to_send<H: Host, T: Twin, U: UserRead>(
     send_ends(k, s, bytes, end, false)
 }
 
-fn send_ends<H: Host>(
+pub(super) fn send_ends<H: Host>(
     k: &Ctx<'_, H>,
     s: &SocketFile,
     bytes: usize,

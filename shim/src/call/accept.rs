@@ -1,0 +1,147 @@
+//! accept(2) of a connection that a process of the session has made: from here on the arena has it. See
+//! ringer-kernel's `unix::pending`.
+
+use core::sync::atomic::{AtomicU32, Ordering::*};
+
+use ringer_kernel::abi::SysError;
+use ringer_kernel::file::fd_table;
+use ringer_kernel::log::Cause;
+use ringer_kernel::pipe::{mode, Ctx};
+use ringer_kernel::task::{self, reap::forget_descriptor};
+use ringer_kernel::unix::{self, pending, Pair, Side, Type};
+
+use crate::entry::Entry;
+use crate::gate::sys;
+use crate::host::Shim;
+use crate::{adopt, arm, attach, demotion, peer, sockdiag, twin};
+
+use super::connect::{is_own_user, is_plain, is_possible, peer_credentials};
+
+/// Connections that were polled as the first thing, one after the other.
+static POLLED: AtomicU32 = AtomicU32::new(0);
+/// After so many no more are taken.
+const ENOUGH: u32 = 4;
+
+/// Whether anybody of the session may wait to be accepted.
+#[inline(always)]
+pub fn is_awaited() -> bool {
+    attach::arena().is_some_and(|a| a.header().pairs_pending.load(Acquire) != 0)
+}
+
+/// accept(2) has given `fd`.
+pub fn accepted(entry: &Entry, fd: i32) {
+    if POLLED.load(Relaxed) >= ENOUGH || !is_possible() || !is_unix(fd) {
+        return;
+    }
+    let _ = take(entry, fd);
+}
+
+fn is_unix(fd: i32) -> bool {
+    let (mut domain, mut len) = (0i32, 4u32);
+    let (level, name, at) = (libc::SOL_SOCKET, libc::SO_DOMAIN, &raw mut domain);
+    let ret = sys!(libc::SYS_getsockopt, fd, level, name, at, &raw mut len);
+    ret == 0 && domain == libc::AF_UNIX
+}
+
+fn take(entry: &Entry, fd: i32) -> Option<()> {
+    let (dev, ino, _) = adopt::identity(fd)?;
+    let peer = sockdiag::peer_of(ino)?;
+    let (slot, side) = unix::find(attach::arena()?, dev, peer)?;
+    let pair = unix::get(attach::arena()?, slot).filter(|p| p.is_pending() && side == Side::A)?;
+    let k = entry.ctx(fd)?;
+    let (connector, uid) = peer_credentials(fd)?;
+    // What is over already has nothing to gain.
+    if !is_own_user(uid)
+        || !peer::can_be_reached()
+        || !is_plain(fd)
+        || twin::hung_up(fd)
+        || !arm::arm(entry)
+    {
+        pending::leave(&k, pair, Cause::Stranger);
+        return None;
+    }
+    let a = pending::Accepted {
+        fd,
+        twin: (dev, ino),
+        peer: (dev, peer),
+        connector,
+        sndbuf: super::connect::sndbuf(fd)?,
+        flags: sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as u32 & libc::O_NONBLOCK as u32,
+    };
+    let file = match pending::accept(&k, slot, pair, &a, |most| empty(fd, pair.type_of(), most)) {
+        Ok(file) => file,
+        Err(e) => {
+            let cause = match e {
+                SysError::Demoted => Cause::Stranger,
+                _ => Cause::NoMemory,
+            };
+            pending::leave(&k, pair, cause);
+            return None;
+        }
+    };
+    install(entry, &k, fd, pair, (slot, file))
+}
+
+fn install(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    fd: i32,
+    pair: &'static Pair,
+    (slot, file): (u32, u32),
+) -> Option<()> {
+    let p = entry.process()?;
+    match fd_table::install(k.arena, k.me, k.host, p, fd, file) {
+        Ok(0) => {}
+        Ok(stale) => forget_descriptor(k, stale, |_| false),
+        Err(_) => {
+            let s = ringer_kernel::file::SocketId {
+                slot,
+                side: Side::B,
+                pair,
+            };
+            demotion::demote_pair(k, fd, &s, Cause::NoMemory);
+            ringer_kernel::file::close_ref(k.arena, k.me, k.host, file);
+        }
+    }
+    Some(())
+}
+
+/// Takes out of the real socket what the arena has as well: so many records at the most.
+fn empty(fd: i32, kind: Type, most: u64) {
+    let mut sink = [0u8; 4096];
+    // A stream's records come together, and in pieces of this size.
+    let mut left = most;
+    while left > 0 {
+        let (to, len) = (sink.as_mut_ptr(), sink.len());
+        let n = sys!(libc::SYS_recvfrom, fd, to, len, libc::MSG_DONTWAIT, 0, 0);
+        if n < 0 || (n == 0 && kind == Type::Stream) {
+            break;
+        }
+        if n != len as isize {
+            left -= 1;
+        }
+    }
+}
+
+/// This one of a pair is about to be polled, so that it goes to the kernel. Who polls all that it accepts
+/// is spared the trouble.
+pub fn note_polled(k: &Ctx<'_, Shim>, pair: &Pair, side: Side) {
+    let first_thing = pair.mode.load(Acquire) == mode::RING
+        && pair.from(Side::A).reads.load(Relaxed) == 0
+        && pair.from(Side::B).writes.load(Relaxed) == 0;
+    if !pair.is_connection() || side != Side::B {
+        return;
+    }
+    if !first_thing {
+        return POLLED.store(0, Relaxed);
+    }
+    if POLLED.fetch_add(1, Relaxed) + 1 >= ENOUGH {
+        // Who connects is told by who listens: this process, or the one that it was forked from.
+        let mine = attach::process_slot(crate::tls::tls());
+        let mine = task::process(k.arena, mine);
+        let parent = task::find_process(k.arena, crate::host::getppid());
+        for p in mine.into_iter().chain(parent.map(|(_, p)| p)) {
+            p.polls.store(1, Relaxed);
+        }
+    }
+}
