@@ -46,6 +46,7 @@ mod demotion;
 mod dispatch;
 mod entry;
 mod env;
+mod exposure;
 mod frame;
 mod gate;
 mod hooks;

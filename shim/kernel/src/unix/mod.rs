@@ -20,6 +20,7 @@
 
 pub mod cost;
 pub mod demote;
+pub mod flight;
 mod queue;
 mod recv;
 mod send;
@@ -146,7 +147,8 @@ pub struct Pair {
     /// See [`shut`].
     pub shut: AtomicU32,
     pub created_tsc: AtomicU64,
-    _pad: [AtomicU64; 3],
+    /// What was sent along with messages.
+    pub flights: flight::Flights,
     pub sockets: [Socket; 2],
     /// What each of them sends.
     pub queues: [Queue; 2],
