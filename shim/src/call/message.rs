@@ -136,7 +136,7 @@ pub fn sendmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
             rights::give_away(entry, message); // to whoever has that address
             return Verdict::Pass;
         }
-        return rights::send(entry, &found.1, fd, (message, parts), flags);
+        return rights::send(entry, &found, fd, (message, parts), flags);
     }
     if let Some(verdict) = addressed(entry, fd, &found.1, m.name, len) {
         return verdict;

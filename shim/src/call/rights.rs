@@ -4,6 +4,7 @@
 use core::mem::size_of;
 
 use ringer_kernel::file::{fd_table, FileRef, SocketFile};
+use ringer_kernel::host::Twin;
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::forget_descriptor;
@@ -15,9 +16,11 @@ use crate::demotion;
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
+use crate::linger;
 use crate::user::{self, Vectored};
 
-use super::{io, is_ours, lookup, signalfd, socket};
+use super::socket::{self, Found};
+use super::{io, is_ours, lookup, signalfd};
 
 /// struct msghdr, as far as it concerns ancillary data.
 #[derive(Clone, Copy, Default)]
@@ -100,7 +103,7 @@ pub fn give_away(entry: &Entry, message: usize) {
 /// sendmsg(2) with ancillary data on one of a pair that the kernel serves.
 pub fn send(
     entry: &Entry,
-    carrier: &SocketFile,
+    found: &Found,
     fd: i32,
     (message, parts): (usize, Vectored),
     flags: i32,
@@ -108,6 +111,7 @@ pub fn send(
     if !carries_ours(entry, message) {
         return Verdict::Pass;
     }
+    let carrier = &found.1;
     let Some(k) = entry.ctx(fd).filter(|_| !carrier.pair.is_served()) else {
         return by_kernel(entry, message);
     };
@@ -118,17 +122,82 @@ pub fn send(
         }
     });
     let sent = send_noted(entry, &k, carrier, fd, message, flags);
-    match sent {
-        // It has to wait for room, or can not be noted.
-        None => by_kernel(entry, message),
-        Some(e) if e == -(libc::EAGAIN as isize) && waits(fd, flags) => by_kernel(entry, message),
-        Some(n) => {
-            if k.log.is_on() {
-                FileRef::Socket(*carrier).log(&k.log, Kind::KernelWrite, (n as i64, 0, 0));
+    let sent = match sent {
+        Some(e) if e == NO_ROOM && waits(fd, flags) => {
+            match send_when_there_is_room(entry, &k, found, fd, message, flags) {
+                Ok(sent) => sent,
+                Err(verdict) => return verdict,
             }
-            rest(entry, carrier, fd, n, parts, flags)
         }
+        sent => sent,
+    };
+    let Some(n) = sent else {
+        return by_kernel(entry, message);
+    };
+    if k.log.is_on() {
+        FileRef::Socket(*carrier).log(&k.log, Kind::KernelWrite, (n as i64, 0, 0));
     }
+    rest(entry, &k, carrier, (fd, n), parts, flags)
+}
+
+const NO_ROOM: isize = -(libc::EAGAIN as isize);
+/// A waiting call looks for signals at least that often.
+const LOOK_MS: i32 = 20;
+
+/// As [`send_noted`], again and again. `Err`: a signal ends the wait, or the file is gone.
+fn send_when_there_is_room(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    found: &Found,
+    fd: i32,
+    message: usize,
+    flags: i32,
+) -> Result<Option<isize>, Verdict> {
+    if option(fd, libc::SO_SNDTIMEO) != [0; 2] {
+        return Ok(None);
+    }
+    let twin = socket::twin(k, found, fd);
+    let held = twin.hold();
+    let result = loop {
+        let fd = linger::stand_in().unwrap_or(fd);
+        if !held {
+            break Err(Verdict::errno(libc::EBADF));
+        }
+        if entry.tls.note.get() != 0 || crate::hooks::cancelling() {
+            break Err(Verdict::Restart);
+        }
+        let mut p = libc::pollfd {
+            fd,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        sys!(libc::SYS_poll, &raw mut p, 1, LOOK_MS);
+        if p.revents & libc::POLLERR != 0 {
+            match option(fd, libc::SO_ERROR) {
+                [0, _] => {}
+                [error, _] => break Err(Verdict::errno(error as i32)),
+            }
+        }
+        // A waiting call gets no SIGPIPE. (net/core/sock.c sock_alloc_send_pskb)
+        let flags = flags | libc::MSG_NOSIGNAL;
+        match send_noted(entry, k, &found.1, fd, message, flags) {
+            Some(NO_ROOM) => {}
+            sent => break Ok(sent),
+        }
+    };
+    twin.let_go();
+    if result.is_err() {
+        io::settle(entry, k);
+    }
+    result // the kernel goes on with what is kept, or `rest` does
+}
+
+/// getsockopt(2), SOL_SOCKET.
+fn option(fd: i32, name: i32) -> [u64; 2] {
+    let (mut value, mut len) = ([0; 2], 16u32);
+    let (at, len_at) = (value.as_mut_ptr(), &raw mut len);
+    sys!(libc::SYS_getsockopt, fd, libc::SOL_SOCKET, name, at, len_at);
+    value
 }
 
 fn by_kernel(entry: &Entry, message: usize) -> Verdict {
@@ -139,15 +208,16 @@ fn by_kernel(entry: &Entry, message: usize) -> Verdict {
 /// Of a stream a part may have found room.
 fn rest(
     entry: &Entry,
+    k: &Ctx<'_, Shim>,
     carrier: &SocketFile,
-    fd: i32,
-    sent: isize,
+    (fd, sent): (i32, isize),
     mut parts: Vectored,
     flags: i32,
 ) -> Verdict {
     let done = usize::try_from(sent).unwrap_or(0);
     let whole = done == parts.total || carrier.pair.type_of() != Type::Stream;
     if done == 0 || whole || !waits(fd, flags) {
+        io::settle(entry, k);
         return Verdict::Done(sent);
     }
     io::finish_in_kernel(entry, fd, done, |fd| parts.send_rest(fd, done, flags))

@@ -169,3 +169,81 @@ cases!(on_the_way, {
         assert_eq!(read_n(&r, 1), Ok(b"c".to_vec()));
     }
 });
+
+/// Sends with something along until there is no room, and says how often.
+fn fill_with(socket: &Fd, fd: &Fd) -> usize {
+    let with = With::Rights(&[fd.number()]);
+    let mut sent = 0;
+    while send_with(socket, &[1; 2000], &with, MSG_DONTWAIT) == Ok(2000) {
+        sent += 1;
+    }
+    sent
+}
+
+cases!(a_sender_that_waits_for_room, {
+    "a handler ends its call" => {
+        let ((a, b), p, s) = (socketpair(SOCK_SEQPACKET), pipe(), Shared::new());
+        let sent = fill_with(&a, &p.w);
+        let child = fork_run(|| {
+            signal::count(SIGUSR1, 0);
+            s.set(0, 1);
+            let with = With::Rights(&[p.w.number()]);
+            assert_eq!(send_with(&a, b"x", &with, 0), Err(EINTR));
+            assert_eq!(signal::seen(SIGUSR1), 1);
+            assert_eq!(send_with(&a, b"x", &with, MSG_DONTWAIT), Err(EAGAIN));
+        });
+        s.wait_for(0, 1);
+        child.sleeping();
+        child.kill(SIGUSR1);
+        child.succeeds();
+        for _ in 0..sent {
+            assert_eq!(take_some(&b), 1);
+        }
+        assert_eq!(receive_with(&b, 9, ROOM, MSG_DONTWAIT).err(), Some(EAGAIN));
+    }
+    "or its call goes on" => {
+        let ((a, b), p, s) = (socketpair(SOCK_SEQPACKET), pipe(), Shared::new());
+        let sent = fill_with(&a, &p.w);
+        let child = fork_run(|| {
+            signal::publish(s.word(1));
+            signal::count(SIGUSR1, SA_RESTART);
+            s.set(0, 1);
+            assert_eq!(send_with(&a, b"x", &With::Rights(&[p.w.number()]), 0), Ok(1));
+        });
+        s.wait_for(0, 1);
+        for n in 1..=3 {
+            child.sleeping();
+            child.kill(SIGUSR1);
+            s.wait_for(1, n);
+        }
+        (0..=sent).for_each(|_| assert_eq!(take_some(&b), 1));
+        child.succeeds();
+    }
+    "its peer goes" => {
+        let ((a, b), p, s) = (socketpair(SOCK_STREAM), pipe(), Shared::new());
+        fill_with(&a, &p.w);
+        let child = fork_run(|| {
+            close(&b).unwrap();
+            s.set(0, 1);
+            let sent = send_with(&a, b"x", &With::Rights(&[p.w.number()]), 0);
+            assert_eq!(sent, Err(libc::ECONNRESET)); // it left something unread
+        });
+        s.wait_for(0, 1);
+        child.sleeping();
+        drop(b);
+        child.succeeds();
+        drop((a, p.w));
+        assert_eq!(read_to_end(&p.r), b"");
+    }
+    "its time is over" => {
+        let ((a, b), p) = (socketpair(SOCK_STREAM), pipe());
+        fill_with(&a, &p.w);
+        ringer_support::socket::set_timeout(&a, libc::SO_SNDTIMEO, 50);
+        assert_eq!(send_with(&a, b"x", &With::Rights(&[p.w.number()]), 0), Err(EAGAIN));
+        drop((b, p));
+    }
+});
+
+fn take_some(socket: &Fd) -> usize {
+    receive_with(socket, 2000, ROOM, 0).unwrap().rights.len()
+}
