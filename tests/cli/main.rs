@@ -15,6 +15,7 @@ mod inspect;
 mod jobs;
 mod limits;
 mod options;
+mod rights;
 mod ringer;
 mod run;
 mod scribble;

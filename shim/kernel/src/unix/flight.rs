@@ -144,12 +144,12 @@ impl<'a, H: Host> Held<'a, H> {
         if !file::get_ref(k.arena, file_slot) {
             return Err(Errno::EBADF);
         }
-        crash_point("unix.flight.counted");
+        crash_point("flight.counted");
         let entry = flights.entries(k.arena).nth(free).ok_or(Errno::ENOMEM)?;
         entry.store(raw(file_slot, to), Release);
         let used = flights.used.load(Relaxed).max(free as u32 + 1);
         flights.used.store(used, Release);
-        crash_point("unix.flight.noted");
+        crash_point("flight.noted");
         Ok(())
     }
 
@@ -216,7 +216,7 @@ impl<'a, H: Host> Held<'a, H> {
             there & 1 == to.bit() && FileRef::of(arena, there >> 1).is_some_and(|f| is_it(&f))
         })?;
         let slot = entry.swap(0, AcqRel) >> 1;
-        crash_point("unix.flight.taken");
+        crash_point("flight.taken");
         self.shorten();
         (slot != 0).then_some(slot)
     }
