@@ -23,6 +23,68 @@ pub fn identity(fd: i32) -> Option<(u64, u64, u32)> {
     (sys!(libc::SYS_fstat, fd, &raw mut st) == 0).then_some((st.st_dev, st.st_ino, st.st_mode))
 }
 
+/// What a descriptor is, as far as the kernel tells.
+pub struct Identity {
+    fd: i32,
+    dev: u64,
+    ino: u64,
+    kind: u32,
+    /// O_RDONLY and its kin, of a FIFO.
+    access: i32,
+    /// Of an anonymous inode.
+    anonymous: procfs::Anonymous,
+}
+
+impl Identity {
+    /// `None`: it is closed.
+    pub fn of(fd: i32) -> Option<Identity> {
+        let (dev, ino, mode) = identity(fd)?;
+        let kind = mode & libc::S_IFMT;
+        let access = match kind {
+            libc::S_IFIFO => sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as i32 & libc::O_ACCMODE,
+            _ => 0,
+        };
+        let anonymous = match kind {
+            0 => procfs::anonymous(fd),
+            _ => procfs::Anonymous::default(),
+        };
+        Some(Identity {
+            fd,
+            dev,
+            ino,
+            kind,
+            access,
+            anonymous,
+        })
+    }
+
+    pub fn may_be_ours(&self) -> bool {
+        matches!(self.kind, 0 | libc::S_IFIFO | libc::S_IFSOCK)
+    }
+
+    /// Whether it can be a descriptor of that description.
+    pub fn is(&self, f: &FileRef) -> bool {
+        match (f, self.kind) {
+            (FileRef::Pipe(e), libc::S_IFIFO) => {
+                e.pipe.is_twin(self.dev, self.ino)
+                    && (self.access == libc::O_WRONLY) == (e.end == End::Write)
+            }
+            (FileRef::Mq(e), libc::S_IFIFO) => crate::call::mq::is_twin(e.queue, self.fd),
+            (FileRef::Socket(s), libc::S_IFSOCK) => {
+                s.pair.side_of(self.dev, self.ino) == Some(s.side())
+            }
+            (FileRef::Eventfd(e), 0) => {
+                let twin = e.eventfd.twin.load(Relaxed);
+                self.anonymous
+                    .eventfd_id
+                    .is_some_and(|id| twin == id.wrapping_add(1))
+            }
+            (FileRef::Signalfd(s), 0) => self.anonymous.sigmask == Some(s.mask()),
+            _ => false,
+        }
+    }
+}
+
 /// Whether `fd` is open, and is what the table says that it is.
 pub fn is_still(f: &FileRef, fd: i32) -> bool {
     match f {
@@ -136,6 +198,7 @@ pub fn adopt(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) {
         let object = SocketFile::object(s.slot, s.side);
         return take_up(entry, k, fd, (role::SOCKET, object), |cause| {
             crate::demotion::demote_pair(k, fd, &s, cause);
+            crate::exposure::expose(k, fd, &s);
         });
     }
     let (Some((pipe_slot, end, flags)), Some(process)) = (pipe_of(k.arena, fd), entry.process())
@@ -228,7 +291,7 @@ fn take_up(
     log_adoption(k, fd, file);
 }
 
-fn log_adoption(k: &Ctx<'_, Shim>, fd: i32, slot: u32) {
+pub fn log_adoption(k: &Ctx<'_, Shim>, fd: i32, slot: u32) {
     if let (true, Some(f)) = (k.log.is_on(), FileRef::of(k.arena, slot)) {
         let mut log = k.log;
         log.fd = fd;

@@ -34,9 +34,12 @@ pub struct Borrowing {
 
 impl Borrowing {
     pub fn begin() -> Borrowing {
-        let taken = tls().in_vfork.get() == 0;
+        let tls = tls();
+        // Who borrows may do so within it once more.
+        let taken = tls.in_vfork.get() == 0 && tls.borrowing.get() == 0;
         if taken {
             lock();
+            tls.borrowing.set(1);
         }
         Borrowing {
             taken,
@@ -59,11 +62,16 @@ fn lock() {
 /// A forked child has none of its parent's other threads.
 pub fn forget_in_child() {
     WORD.store(0, Relaxed);
+    tls().borrowing.set(0);
 }
 
 impl Drop for Borrowing {
     fn drop(&mut self) {
-        if self.taken && WORD.swap(0, Release) == 2 {
+        if !self.taken {
+            return;
+        }
+        tls().borrowing.set(0);
+        if WORD.swap(0, Release) == 2 {
             Shim.wake(&WORD, 1);
         }
     }

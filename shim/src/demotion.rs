@@ -31,6 +31,15 @@ pub fn demote(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef, cause: Cause) -> bool {
     }
 }
 
+/// As [`demote`], of what a program that ringer does not reach may get next, and of what is queued in it.
+pub fn give_away(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef, cause: Cause) -> bool {
+    let done = demote(k, fd, f, cause);
+    if let FileRef::Socket(s) = f {
+        crate::exposure::expose(k, fd, &s.id());
+    }
+    done
+}
+
 /// So many milliseconds at most.
 const PATIENCE: u32 = 1000;
 
@@ -156,7 +165,11 @@ pub fn demote_sockets(entry: &Entry, cause: Cause) {
     };
     fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
         if let Some(f @ FileRef::Socket(_)) = FileRef::of(k.arena, slot) {
-            demote(&k, fd, &f, cause);
+            // What it receives can not be asked about any more.
+            match cause {
+                Cause::Seccomp => give_away(&k, fd, &f, cause),
+                _ => demote(&k, fd, &f, cause),
+            };
         }
     });
 }
@@ -173,7 +186,7 @@ fn each(entry: &Entry, cause: Cause, inherited_only: bool) {
         if inherited_only && (flags < 0 || flags as i32 & libc::FD_CLOEXEC != 0) {
             return;
         }
-        if demote(&k, fd, &e, cause) {
+        if give_away(&k, fd, &e, cause) {
             p.demoted.fetch_add(1, Relaxed);
         }
     });

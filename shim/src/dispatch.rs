@@ -272,7 +272,7 @@ fn before_seccomp(entry: &Entry) -> Verdict {
 /// After a trapped call that the kernel served: what it opened may be an end of a pipe of ours,
 /// and what it read or wrote belongs into the log.
 pub fn after(frame: &Frame, nr: i64, ret: isize) {
-    let [a, b, ..] = frame.args();
+    let [a, b, c, d, ..] = frame.args();
     match nr {
         libc::SYS_open => opened(may_name_a_pipe(a), ret),
         libc::SYS_openat | libc::SYS_openat2 => opened(may_name_a_pipe(b), ret),
@@ -280,7 +280,8 @@ pub fn after(frame: &Frame, nr: i64, ret: isize) {
         libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret),
         libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret),
         libc::SYS_signalfd | libc::SYS_signalfd4 => call::truth::signalfd(b, ret),
-        libc::SYS_recvmsg => call::signalfd::received(b, ret),
+        libc::SYS_recvmsg => call::rights::received(a as i32, b, ret, c as i32),
+        libc::SYS_recvmmsg => call::rights::received_many(a as i32, b, ret, d as i32),
         libc::SYS_setuid
         | libc::SYS_setreuid
         | libc::SYS_setresuid

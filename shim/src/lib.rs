@@ -47,6 +47,7 @@ mod demotion;
 mod dispatch;
 mod entry;
 mod env;
+mod exposure;
 mod frame;
 mod fresh;
 mod gate;

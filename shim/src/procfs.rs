@@ -141,16 +141,35 @@ fn stat(pid: u32, tid: u32) -> Result<Stat, isize> {
 /// The number of an eventfd, by which two descriptors of it are known. `None`: `fd` is none, or
 /// /proc does not say. See proc(5), /proc/pid/fdinfo.
 pub fn eventfd_id(fd: i32) -> Option<u32> {
-    let mut buf = [0u8; 512];
-    Some(number(field(fdinfo(fd, &mut buf)?, b"eventfd-id:")?) as u32)
+    anonymous(fd).eventfd_id
 }
 
 /// The mask of a signalfd. `None`: it is none. See proc(5), /proc/pid/fdinfo.
 pub fn signalfd_mask(fd: i32) -> Option<u64> {
+    anonymous(fd).sigmask
+}
+
+fn hex(digits: &[u8]) -> u64 {
+    let digits = digits.iter().map_while(|b| (*b as char).to_digit(16));
+    digits.fold(0, |n, digit| n << 4 | u64::from(digit))
+}
+
+/// What /proc/pid/fdinfo says of a descriptor without a file: see proc(5).
+#[derive(Clone, Copy, Default)]
+pub struct Anonymous {
+    pub eventfd_id: Option<u32>,
+    pub sigmask: Option<u64>,
+}
+
+pub fn anonymous(fd: i32) -> Anonymous {
     let mut buf = [0u8; 512];
-    let digits = field(fdinfo(fd, &mut buf)?, b"sigmask:")?;
-    let hex = digits.iter().map_while(|b| (*b as char).to_digit(16));
-    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+    match fdinfo(fd, &mut buf) {
+        Some(text) => Anonymous {
+            eventfd_id: field(text, b"eventfd-id:").map(|digits| number(digits) as u32),
+            sigmask: field(text, b"sigmask:").map(hex),
+        },
+        None => Anonymous::default(),
+    }
 }
 
 fn fdinfo(fd: i32, buf: &mut [u8; 512]) -> Option<&[u8]> {

@@ -11,7 +11,7 @@ use ringer_kernel::task::{self, Process};
 
 use crate::gate::{sys, Timespec};
 use crate::host::{self, Shim};
-use crate::{adopt, attach, demotion};
+use crate::{adopt, attach, demotion, exposure};
 
 /// Of several who are in need each waits for the others: so many milliseconds at most.
 const PATIENCE: u32 = 2000;
@@ -21,7 +21,7 @@ pub fn pipes_of(p: &Process) {
     let Some(arena) = attach::arena() else { return };
     let mut any = false;
     fd_table::for_each(arena, p, 0, fd_table::MAX_FDS, |_, slot| {
-        any |= FileRef::of(arena, slot).is_some_and(|f| !f.is_kernels());
+        any |= FileRef::of(arena, slot).is_some_and(|f| is_left(&f));
     });
     if !any {
         return;
@@ -32,12 +32,20 @@ pub fn pipes_of(p: &Process) {
                 return;
             };
             // After exec the table may name descriptors that are closed.
-            if !f.is_kernels() && adopt::is_still(&f, fd) {
-                demotion::demote(k, fd, &f, Cause::NoMemory);
+            if is_left(&f) && adopt::is_still(&f, fd) {
+                demotion::give_away(k, fd, &f, Cause::NoMemory);
                 p.demoted.fetch_add(1, Relaxed);
             }
         });
     });
+}
+
+/// Whether something of it is ringer's: of a socket's messages what they carry may be.
+fn is_left(f: &FileRef) -> bool {
+    match f {
+        FileRef::Socket(s) => !f.is_kernels() || !s.pair.is_exposed(s.side()),
+        _ => !f.is_kernels(),
+    }
 }
 
 /// As [`pipes_of`], for a process that has no table: by what it has open.
@@ -50,6 +58,7 @@ pub fn descriptors() {
                 demotion::demote_eventfd(k, fd, e, Cause::NoMemory);
             } else if let Some(s) = adopt::socket_of(k.arena, fd) {
                 demotion::demote_pair(k, fd, &s, Cause::NoMemory);
+                exposure::expose(k, fd, &s);
             }
         });
     });

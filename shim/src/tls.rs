@@ -62,7 +62,8 @@ pub struct Tls {
     pub dispatched: Cell<u8>,
     /// Whether this thread runs between vfork and exec in its parent's memory.
     pub in_vfork: Cell<u8>,
-    _pad: Cell<u8>,
+    /// Whether this thread borrows descriptors: see `borrow`.
+    pub borrowing: Cell<u8>,
     /// How deep in the shim: above 0, signals are only noted.
     pub depth: Cell<u32>,
     /// Signals are noted: bits of pending.rs. Read by the gate's futex window.

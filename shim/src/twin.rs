@@ -143,6 +143,10 @@ impl Tokens for TwinEnd {
         self.end().map_or(0, |e| e.add(n))
     }
 
+    fn add_first(&self, n: u32) -> u32 {
+        self.end().map_or(0, |e| e.add_first(n))
+    }
+
     fn take(&self, n: u32) -> u32 {
         self.end().map_or(0, |e| e.take(n))
     }
@@ -268,6 +272,19 @@ impl Tokens for Ends {
             done += got as u32;
         }
         done
+    }
+
+    /// The first one needs no splicing, which costs more: there is no slot that it could be merged into.
+    /// (It does not block: the twin is empty.)
+    fn add_first(&self, n: u32) -> u32 {
+        static TOKEN: u8 = b'.';
+        if self.write < 0 || n == 0 {
+            return 0;
+        }
+        match sys!(libc::SYS_write, self.write, &raw const TOKEN, 1) {
+            1 => 1 + self.add(n - 1),
+            _ => 0,
+        }
     }
 
     fn take(&self, n: u32) -> u32 {

@@ -197,6 +197,28 @@ impl Vectored {
 }
 
 impl Vectored {
+    /// Sends what comes after the first `done` bytes with real calls, until one is short. Bytes sent.
+    pub fn send_rest(&mut self, fd: i32, done: usize, flags: i32) -> isize {
+        self.rewind(done);
+        let flags = flags | libc::MSG_NOSIGNAL; // a part was sent
+        let left = self.total - done.min(self.total);
+        let mut more = 0;
+        while (more as usize) < left {
+            let Some((base, n)) = self.piece() else { break };
+            let n = n.min(left - more as usize);
+            let got = gate::sys!(libc::SYS_sendto, fd, base, n, flags, 0, 0);
+            if got <= 0 {
+                break;
+            }
+            self.offset += got as usize;
+            more += got;
+            if (got as usize) < n {
+                break;
+            }
+        }
+        more
+    }
+
     /// Reads what is still wanted with a real call. Bytes read.
     pub fn read_rest(&mut self, fd: i32) -> isize {
         match self.piece() {

@@ -16,6 +16,7 @@ mod inspect;
 mod jobs;
 mod limits;
 mod options;
+mod rights;
 mod ringer;
 mod run;
 mod scribble;

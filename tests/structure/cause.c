@@ -18,7 +18,10 @@ static void skip_unless(int allowed) {
         _exit(77);
 }
 
-static void send_descriptor(int fd) {
+/* Of one of a pair that has got a name, who knows where it goes. */
+enum receiver { PEER, ANYBODY };
+
+static void send_descriptor(int fd, enum receiver to) {
     union {
         char space[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -28,7 +31,11 @@ static void send_descriptor(int fd) {
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
                        .msg_controllen = sizeof control};
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+    if (to == ANYBODY) {
+        struct sockaddr any = {.sa_family = AF_UNIX};
+        EQUAL(bind(pair[0], &any, sizeof any.sa_family), 0);
+    }
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
@@ -94,7 +101,9 @@ int main(int argc, char **argv) {
     } else if (IS("io_uring")) {
         syscall(SYS_io_uring_setup, 1, NULL);
     } else if (IS("rights")) {
-        send_descriptor(p[0]);
+        send_descriptor(p[0], ANYBODY);
+    } else if (IS("ancillary")) {
+        send_descriptor(p[0], PEER);
     } else if (IS("large")) {
         skip_unless(fcntl(p[0], F_SETPIPE_SZ, 8 << 20) >= 0);
     } else if (IS("setuid")) {

@@ -74,7 +74,7 @@ const CAUSES: &[(&str, Shown)] = &[
     ("Polled", Shown::Does("poll-eventfd")),
     ("Vectored", Shown::Does("writev-eventfd")),
     ("Aio", Shown::Does("io_submit")),
-    ("Ancillary", Shown::Does("rights")),
+    ("Ancillary", Shown::Does("ancillary")),
     ("Option", Shown::Does("passcred")),
     ("Addressed", Shown::Does("bind")),
     ("OutOfBand", Shown::Does("oob")),

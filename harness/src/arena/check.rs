@@ -66,7 +66,11 @@ pub fn check(arena: &Arena) -> Vec<Finding> {
     for (_, p) in sockets::slots(arena) {
         pair(arena, p, &mut blocks, &mut found);
     }
-    let named = tables(arena, &mut blocks, &mut found);
+    let mut named = tables(arena, &mut blocks, &mut found);
+    for (_, p) in sockets::slots(arena) {
+        p.flights
+            .for_each(arena, |slot| *named.entry(slot).or_default() += 1);
+    }
     files(arena, &named, &mut found);
     free_lists(arena, &mut blocks, &mut found);
     let header = arena.header();
@@ -175,6 +179,10 @@ fn pair(arena: &Arena, p: &Pair, blocks: &mut Blocks, found: &mut Findings) {
         if !q.is_whole(arena) {
             found.add("P2", &name, "what is in its ring are no messages");
         }
+    }
+    lock(arena, &p.flights.lock, &name, found);
+    if let Some((at, bytes)) = p.flights.block() {
+        blocks.used(&name, at, bytes, found);
     }
 }
 

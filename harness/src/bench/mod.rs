@@ -3,6 +3,7 @@
 //! A worker (`ringer bench-worker`) is run natively and with the shim, A B A B. It calls
 //! `libc::read` and the like through the PLT, as every program does.
 
+mod crowd;
 pub mod pair;
 pub mod queue;
 pub mod report;

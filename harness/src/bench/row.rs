@@ -36,6 +36,8 @@ pub struct Row {
     /// Whether ringer has pipes to serve in it.
     pub pipes: bool,
     pub signals: Signals,
+    /// What goes to the kernel in it: sockets that carry descriptors.
+    pub demotions: u32,
 }
 
 const PLAIN: Row = Row {
@@ -48,6 +50,7 @@ const PLAIN: Row = Row {
     target: 1.0,
     pipes: true,
     signals: Signals::None,
+    demotions: 0,
 };
 
 const SIGNAL: Row = Row {
@@ -361,6 +364,31 @@ pub const ROWS: &[Row] = &[
         iterations: 30_000,
         processors: Processors::One,
         target: 0.8,
+        ..PLAIN
+    },
+    Row {
+        name: "scm_rights.send+recv",
+        regime: "one pipe end, two processes",
+        workload: "rights",
+        iterations: 60_000,
+        target: 0.7,
+        demotions: 1,
+        ..PLAIN
+    },
+    Row {
+        name: "epoll.100.pipes",
+        regime: "one of them active, for each event",
+        workload: "epoll",
+        iterations: 100_000,
+        target: 0.7,
+        ..PLAIN
+    },
+    Row {
+        name: "hackbench.pipe",
+        regime: "10 groups of 20+20 processes, 100 loops",
+        workload: "hackbench",
+        iterations: 100,
+        target: 1.0,
         ..PLAIN
     },
 ];

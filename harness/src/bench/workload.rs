@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Instant;
 
+use super::crowd;
 use super::queue;
 use super::signal;
 use crate::error::{Error, Result};
@@ -32,6 +33,9 @@ pub fn run(name: &str, iterations: u64) -> Result<()> {
         "file" => file(n, false),
         "file-armed" => file(n, true),
         "start" => start(n),
+        "rights" => crowd::rights(n),
+        "epoll" => crowd::epoll(n),
+        "hackbench" => crowd::hackbench(n),
         _ if name.starts_with("sysv-") => super::workload_sysv::run(name, n),
         _ => match name
             .strip_prefix("stream-")
@@ -54,7 +58,7 @@ pub(super) fn check(ret: isize) -> io::Result<usize> {
     usize::try_from(ret).map_err(|_| io::Error::last_os_error())
 }
 
-fn pipe() -> io::Result<[i32; 2]> {
+pub(super) fn pipe() -> io::Result<[i32; 2]> {
     let mut fds = [0; 2];
     // SAFETY: room for two descriptors.
     check(unsafe { libc::pipe(fds.as_mut_ptr()) } as isize)?;
@@ -62,7 +66,7 @@ fn pipe() -> io::Result<[i32; 2]> {
 }
 
 #[inline(always)]
-fn write(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn write(fd: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: as many bytes as there are.
     check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })
 }
@@ -73,7 +77,7 @@ pub(super) fn read(fd: i32, bytes: &mut [u8]) -> io::Result<usize> {
     check(unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) })
 }
 
-fn close(fd: i32) {
+pub(super) fn close(fd: i32) {
     // SAFETY: a number; nobody uses it afterwards.
     unsafe { libc::close(fd) };
 }
@@ -115,7 +119,7 @@ fn write_read_over(n: u64, r: i32, w: i32) -> io::Result<u128> {
     Ok(elapsed(start))
 }
 
-fn sockets(kind: i32) -> io::Result<[i32; 2]> {
+pub(super) fn sockets(kind: i32) -> io::Result<[i32; 2]> {
     let mut fds = [0; 2];
     // SAFETY: room for two descriptors.
     check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) } as isize)?;

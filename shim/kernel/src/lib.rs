@@ -17,6 +17,7 @@
 //!   pair.queues[0].wlock
 //!     pair.queues[1].rlock
 //!       pair.queues[1].wlock
+//! pair.flights.lock
 //! header.lock            (innermost: nothing is taken while it is held)
 //! ```
 //!

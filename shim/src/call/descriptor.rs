@@ -96,7 +96,7 @@ fn name_too(k: &Ctx<'_, Shim>, p: &Process, f: &FileRef, new: i32) {
         Err(_) => {
             // A number that the table can not hold: the object is the kernel's.
             file::close_ref(k.arena, k.me, k.host, f.file_slot());
-            crate::demotion::demote(k, new, f, ringer_kernel::log::Cause::NoMemory);
+            crate::demotion::give_away(k, new, f, ringer_kernel::log::Cause::NoMemory);
         }
     }
     f.log(&k.log, Kind::Dup, (i64::from(new), f.end_number(), 0));

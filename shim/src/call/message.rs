@@ -6,7 +6,7 @@ use ringer_kernel::abi::limits::IOV_MAX;
 use ringer_kernel::file::{FileRef, SocketFile};
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::sys::socket_error;
-use ringer_kernel::unix::{cost, shut, Type};
+use ringer_kernel::unix::{cost, flight, shut, Type};
 
 use crate::demotion;
 use crate::entry::{Entry, Verdict};
@@ -14,13 +14,13 @@ use crate::gate::sys;
 use crate::user::{self, Vectored};
 
 use super::socket::{self, note_sndbuf, of, to_kernel, Found, Note};
-use super::{by_kernel, count_hook, transfer};
+use super::{by_kernel, count_hook, rights};
 
 const MSG_CMSG_CLOEXEC: i32 = libc::MSG_CMSG_CLOEXEC;
 /// struct sockaddr_storage.
 const LONGEST_ADDRESS: i32 = 128;
 /// struct mmsghdr.
-const MMSGHDR: usize = 64;
+pub const MMSGHDR: usize = 64;
 const MMSG_LEN: usize = 56;
 /// struct msghdr: msg_namelen.
 const NAME_LEN: usize = 8;
@@ -157,20 +157,25 @@ fn fetch(message: usize) -> Result<(Msghdr, Vectored), Verdict> {
     }
 }
 
-/// sendmsg(2). With ancillary data it is the kernel's.
+/// sendmsg(2). With ancillary data it is the kernel's, what it carries need not be.
 pub fn sendmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
-    transfer::demote_rights(entry, message);
     let Some(found) = of(entry, fd) else {
+        rights::give_away(entry, message);
         return Verdict::Pass;
     };
     let (m, parts) = match fetch(message) {
         Ok(got) => got,
         Err(verdict) => return verdict,
     };
-    if m.control_len != 0 {
-        return to_kernel(entry, fd, &found.1, Cause::Ancillary);
-    }
     let len = m.name_len.min(LONGEST_ADDRESS);
+    if m.control_len != 0 {
+        let _ = to_kernel(entry, fd, &found.1, Cause::Ancillary);
+        if m.name != 0 && len != 0 {
+            rights::give_away(entry, message); // to whoever has that address
+            return Verdict::Pass;
+        }
+        return rights::send(entry, &found, fd, (message, parts), flags);
+    }
     if let Some(verdict) = addressed(entry, fd, &found.1, m.name, len) {
         return verdict;
     }
@@ -213,14 +218,22 @@ pub fn recvmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
 /// sendmmsg(2).
 pub fn sendmmsg(entry: &Entry, fd: i32, list: usize, count: usize, flags: i32) -> Verdict {
     let count = count.min(IOV_MAX);
-    if of(entry, fd).is_none_or(|(_, s)| !s.pair.is_ringers()) {
-        (0..count).for_each(|i| transfer::demote_rights(entry, list + i * MMSGHDR));
-        return Verdict::Pass;
-    }
+    let give_away = |from: usize| {
+        let all = (0..count).map(|i| list + i * MMSGHDR);
+        all.filter(|at| *at >= from)
+            .for_each(|at| rights::give_away(entry, at));
+    };
+    // What the kernel takes over, it sends to the end.
     many(
         list,
         count,
-        |at, _| sendmsg(entry, fd, at, flags),
+        |at, _| {
+            let verdict = sendmsg(entry, fd, at, flags);
+            if verdict == Verdict::Pass {
+                give_away(at);
+            }
+            verdict
+        },
         |at, rest| sys!(libc::SYS_sendmmsg, fd, at, rest, flags),
     )
 }
@@ -329,10 +342,14 @@ pub fn connect(entry: &Entry, fd: i32) -> Verdict {
 
 /// bind(2), connect(2): from here on there may be others than the peer.
 pub fn address(entry: &Entry, fd: i32) -> Verdict {
-    match of(entry, fd) {
-        Some((_, s)) => to_kernel(entry, fd, &s, Cause::Addressed),
-        None => Verdict::Pass,
+    let Some((_, s)) = of(entry, fd) else {
+        return Verdict::Pass;
+    };
+    if let Some(k) = entry.ctx(fd) {
+        // What it sends may go to somebody else.
+        flight::lead_elsewhere(&k, s.pair, s.side().other());
     }
+    to_kernel(entry, fd, &s, Cause::Addressed)
 }
 
 /// Options whose numbers libc does not have, or not in one kind only. (asm-generic/socket.h)

@@ -16,6 +16,7 @@ pub mod named;
 pub mod pipe;
 pub mod process;
 pub mod ready;
+pub mod rights;
 pub mod signalfd;
 pub mod sigwait;
 pub mod socket;

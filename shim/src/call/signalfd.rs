@@ -8,9 +8,9 @@ use ringer_kernel::signal::{Siginfo, Taken};
 
 use crate::entry::{Entry, Verdict};
 use crate::tls::tls;
-use crate::{inbox, procfs, siglog, signal, user};
+use crate::{adopt, inbox, procfs, siglog, signal, user};
 
-use super::{lookup, transfer};
+use super::{lookup, rights};
 
 /// struct signalfd_siginfo: bytes, and where the fields are that a signal from a process has.
 const RECORD: usize = 128;
@@ -33,15 +33,16 @@ pub fn made(fd: i32, mask: u64) {
 }
 
 /// recvmsg(2) has filled in `message`: a signalfd that came with it is to be known as well.
-pub fn received(message: usize, ret: isize) {
-    if ret < 0 {
-        return;
-    }
+pub fn received(message: usize) {
     if !inbox::is_open(tls()) {
         inbox::look_again();
         return;
     }
-    transfer::each_right(message, |fd| {
+    rights::each_right(message, |fd| {
+        let is_anonymous = adopt::identity(fd).is_some_and(|(_, _, mode)| mode & libc::S_IFMT == 0);
+        if !is_anonymous {
+            return;
+        }
         if let Some(mask) = procfs::signalfd_mask(fd) {
             made(fd, mask);
         }

@@ -1,5 +1,4 @@
-//! splice, tee, vmsplice, sendfile, and descriptors that are sent away: the pipe goes to the
-//! kernel first. Pages that are moved by reference are the kernel's business (docs/limits.md).
+//! splice, tee, vmsplice, sendfile: the pipe goes to the kernel first. Pages that are moved by reference are the kernel's business (docs/limits.md).
 
 use ringer_kernel::file::FileRef;
 use ringer_kernel::log::Cause;
@@ -67,60 +66,5 @@ pub fn io_submit(entry: &Entry, count: usize, list: usize) {
         ) {
             to_kernel(entry, fd, Cause::Aio);
         }
-    }
-}
-
-/// struct msghdr, as far as it concerns ancillary data.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Msghdr {
-    name: usize,
-    name_len: u64,
-    iov: usize,
-    iov_len: usize,
-    control: usize,
-    control_len: usize,
-    flags: u64,
-}
-
-/// struct cmsghdr.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Cmsghdr {
-    len: usize,
-    level: i32,
-    kind: i32,
-}
-
-/// sendmsg(2) with SCM_RIGHTS: the receiver may be anybody, so what is sent is demoted.
-pub fn demote_rights(entry: &Entry, message: usize) {
-    each_right(message, |fd| to_kernel(entry, fd, Cause::ScmRights));
-}
-
-/// Calls `f` with each descriptor in the SCM_RIGHTS of a message.
-pub fn each_right(message: usize, mut f: impl FnMut(i32)) {
-    let Some(header) = user::fetch::<Msghdr>(message) else {
-        return;
-    };
-    let mut at = header.control;
-    let end = header
-        .control
-        .saturating_add(header.control_len.min(1 << 16));
-    while at != 0 && at + core::mem::size_of::<Cmsghdr>() <= end {
-        let Some(c) = user::fetch::<Cmsghdr>(at) else {
-            return;
-        };
-        if c.len < core::mem::size_of::<Cmsghdr>() || c.len > end - at {
-            return;
-        }
-        if c.level == libc::SOL_SOCKET && c.kind == libc::SCM_RIGHTS {
-            let first = at + core::mem::size_of::<Cmsghdr>();
-            for fd_at in (first..at + c.len).step_by(4) {
-                if let Some(fd) = user::fetch::<i32>(fd_at) {
-                    f(fd);
-                }
-            }
-        }
-        at += c.len.next_multiple_of(8);
     }
 }

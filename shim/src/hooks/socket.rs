@@ -6,7 +6,7 @@ use libc::{
 use ringer_kernel::log::Kind;
 
 use crate::arm::unarmed;
-use crate::call::{has_ours, is_ours, message, socket};
+use crate::call::{has_ours, is_ours, message, rights, socket};
 use crate::entry::{run, Entry, Verdict};
 use crate::linger;
 use crate::next::{next, result};
@@ -171,7 +171,7 @@ redhook::hook! {
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::recvmsg(fd, message, flags) };
         let ret = call(fd, Kind::KernelRead, ours, real);
-        crate::call::signalfd::received(message as usize, ret);
+        rights::received(fd, message as usize, ret, flags);
         ret
     }
 }
@@ -183,7 +183,9 @@ redhook::hook! {
         let ours = |e: &Entry| message::recvmmsg(e, fd, messages, flags, timeout as usize);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::recvmmsg(fd, list, count, flags, timeout) } as isize;
-        call(fd, Kind::KernelRead, ours, real) as c_int
+        let ret = call(fd, Kind::KernelRead, ours, real);
+        rights::received_many(fd, list as usize, ret, flags);
+        ret as c_int
     }
 }
 

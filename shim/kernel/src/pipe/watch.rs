@@ -31,6 +31,10 @@ use crate::sync::robust::Found;
 pub trait Tokens {
     /// Adds up to `n`; how many went in.
     fn add(&self, n: u32) -> u32;
+    /// As [`Tokens::add`], while there are none.
+    fn add_first(&self, n: u32) -> u32 {
+        self.add(n)
+    }
     /// Takes up to `n`; how many came out.
     fn take(&self, n: u32) -> u32;
     /// How many there are.
@@ -97,7 +101,10 @@ pub fn reconcile<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Si
         let have = p.tokens.load(Relaxed);
         let (least, most) = wanted(p);
         if have < least && side != Side::Reader {
-            moved = twin.add(least - have);
+            moved = match have {
+                0 => twin.add_first(least),
+                _ => twin.add(least - have),
+            };
             p.tokens.fetch_add(moved, Relaxed);
         } else if have > most && matches!(side, Side::Reader | Side::Both) {
             moved = twin.take(have - most);

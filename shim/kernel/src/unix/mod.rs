@@ -20,6 +20,7 @@
 
 pub mod cost;
 pub mod demote;
+pub mod flight;
 pub mod name;
 pub mod pending;
 mod queue;
@@ -151,7 +152,9 @@ pub struct Pair {
     /// Who connected: its pid. 0 of a pair that socketpair(2) made.
     pub connector: AtomicU32,
     _pad0: AtomicU32,
-    _pad: [AtomicU64; 2],
+    /// What was sent along with messages.
+    pub flights: flight::Flights,
+    _pad: [AtomicU64; 7],
     pub sockets: [Socket; 2],
     /// What each of them sends.
     pub queues: [Queue; 2],
@@ -193,6 +196,12 @@ impl Pair {
     /// Whether it was made by connect(2): side A is who connected, side B who accepted.
     pub fn is_connection(&self) -> bool {
         self.connector.load(Relaxed) != 0
+    }
+
+    /// Whether `side` may be received from by a program without ringer: also if nobody of the
+    /// session is known to have accepted the connection.
+    pub fn is_exposed(&self, side: Side) -> bool {
+        self.flights.is_exposed(side) || self.socket(side).ino.load(Acquire) == 0
     }
 
     pub fn type_of(&self) -> Type {
@@ -332,4 +341,4 @@ fn is_in(p: &Pair, mode: u32) -> Result<(), SysError> {
 }
 
 const _: () = assert!(core::mem::size_of::<Socket>() == 64);
-const _: () = assert!(core::mem::size_of::<Pair>() == 31 * 64);
+const _: () = assert!(core::mem::size_of::<Pair>() == 32 * 64);

@@ -1,14 +1,16 @@
 //! The session's socket pairs: making one, finding it, giving it back.
 
 use super::queue::Queue;
-use super::{cost, Pair, Side};
+use super::{cost, flight, Pair, Side};
 use crate::abi::Errno;
 use crate::arena::{alloc, layout, pages, Arena, Off};
+use crate::file::{self, FileRef};
 use crate::host::Host;
 use crate::log::Kind;
 use crate::pipe::{mode, Ctx};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
+use crate::task::reap::forget_descriptor;
 
 /// Pair number `slot` of the table; free ones too.
 #[inline(always)]
@@ -74,8 +76,50 @@ pub fn find(arena: &Arena, dev: u64, ino: u64) -> Option<(u32, Side)> {
     })
 }
 
-/// Frees a pair that nobody holds, unless its slot has another generation already.
+/// Pairs that nobody holds any more once another one is given back: their sockets were on their way
+/// in it. Those beyond stay until the session ends.
+const LEFT_BEHIND: usize = 16;
+
+/// Frees a pair that nobody holds, unless its slot has another generation already, and those that were
+/// held by what was on its way in it only.
 pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
+    let mut left = [(0, 0); LEFT_BEHIND];
+    let mut count = 0;
+    let mut next = (index, generation);
+    loop {
+        release_one(k, next, |pair| {
+            if let Some(free) = left.get_mut(count) {
+                *free = pair;
+                count += 1;
+            }
+        });
+        let Some(last) = count.checked_sub(1) else {
+            return;
+        };
+        count = last;
+        next = left.get(last).copied().unwrap_or_default();
+    }
+}
+
+/// A description that was on its way is gone. The slot and generation of a pair that nobody holds now.
+fn forget_flight<H: Host>(k: &Ctx<'_, H>, file_slot: u32) -> Option<(u32, u32)> {
+    let Some(FileRef::Socket(s)) = FileRef::of(k.arena, file_slot) else {
+        // As of a dead process: the counts are all there is.
+        forget_descriptor(k, file_slot, |_| true);
+        return None;
+    };
+    let generation = s.pair.generation.load(Relaxed); // ours as long as we hold the reference
+    let last = file::close_ref(k.arena, k.me, k.host, file_slot);
+    last.then(|| s.pair.wake_everybody(k.host, 0));
+    let is_held = |side| s.pair.socket(side).files.load(Acquire) != 0;
+    (last && !Side::BOTH.into_iter().any(is_held)).then_some((s.slot(), generation))
+}
+
+fn release_one<H: Host>(
+    k: &Ctx<'_, H>,
+    (index, generation): (u32, u32),
+    mut left_behind: impl FnMut((u32, u32)),
+) {
     let Some(p) = get(k.arena, index) else { return };
     let [a, b] = &p.queues;
     lock(k, p);
@@ -110,6 +154,11 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
             alloc::free(k.arena, k.me, k.host, block, bytes as usize);
         }
     }
+    flight::clear(k, p, |file_slot| {
+        if let Some(pair) = forget_flight(k, file_slot) {
+            left_behind(pair);
+        }
+    });
     alloc::locked(k.arena, k.me, k.host, |h| {
         p.next_free.store(h.pairs_free.load(Relaxed), Relaxed);
         h.pairs_free.store(index, Relaxed);

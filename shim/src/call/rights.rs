@@ -1,0 +1,345 @@
+//! SCM_RIGHTS. What one process of the session sends to another one stays ringer's:
+//! ringer-kernel's `unix/flight.rs` says how. What may be received by anybody is demoted first.
+
+use core::mem::size_of;
+
+use ringer_kernel::file::{fd_table, FileRef, SocketFile};
+use ringer_kernel::host::Twin;
+use ringer_kernel::log::{Cause, Kind};
+use ringer_kernel::pipe::Ctx;
+use ringer_kernel::task::reap::forget_descriptor;
+use ringer_kernel::unix::flight::Held;
+use ringer_kernel::unix::Type;
+
+use crate::adopt::{self, Identity};
+use crate::demotion;
+use crate::entry::{Entry, Verdict};
+use crate::gate::sys;
+use crate::host::Shim;
+use crate::linger;
+use crate::user::{self, Vectored};
+
+use super::socket::{self, Found};
+use super::{io, is_ours, lookup, signalfd};
+
+/// struct msghdr, as far as it concerns ancillary data.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Msghdr {
+    name: usize,
+    name_len: u64,
+    iov: usize,
+    iov_len: usize,
+    control: usize,
+    control_len: usize,
+    flags: u64,
+}
+
+/// struct cmsghdr.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Cmsghdr {
+    len: usize,
+    level: i32,
+    kind: i32,
+}
+
+/// Descriptors that one message can carry. (include/net/scm.h SCM_MAX_FD)
+pub const MOST: usize = 253;
+
+/// Calls `f` with each descriptor in the SCM_RIGHTS of a message.
+pub fn each_right(message: usize, mut f: impl FnMut(i32)) {
+    let Some(header) = user::fetch::<Msghdr>(message) else {
+        return;
+    };
+    let mut at = header.control;
+    let end = header
+        .control
+        .saturating_add(header.control_len.min(1 << 16));
+    while at != 0 && at + size_of::<Cmsghdr>() <= end {
+        let Some(c) = user::fetch::<Cmsghdr>(at) else {
+            return;
+        };
+        if c.len < size_of::<Cmsghdr>() || c.len > end - at {
+            return;
+        }
+        if c.level == libc::SOL_SOCKET && c.kind == libc::SCM_RIGHTS {
+            let first = at + size_of::<Cmsghdr>();
+            for fd_at in (first..at + c.len).step_by(4) {
+                if let Some(fd) = user::fetch::<i32>(fd_at) {
+                    f(fd);
+                }
+            }
+        }
+        at += c.len.next_multiple_of(8);
+    }
+}
+
+/// Calls `f` with each descriptor of ringer's that is sent along.
+fn each_of_ours(entry: &Entry, message: usize, mut f: impl FnMut(i32, &FileRef)) {
+    each_right(message, |fd| {
+        if let Some((_, file)) = lookup(entry, fd) {
+            f(fd, &file);
+        }
+    });
+}
+
+/// Whether something of ringer's is sent along.
+fn carries_ours(entry: &Entry, message: usize) -> bool {
+    let mut any = false;
+    each_of_ours(entry, message, |_, _| any = true);
+    any
+}
+
+/// The receiver may be anybody: what is sent along is the kernel's from here on.
+pub fn give_away(entry: &Entry, message: usize) {
+    each_of_ours(entry, message, |fd, file| {
+        if let Some(k) = entry.ctx(fd) {
+            demotion::give_away(&k, fd, file, Cause::ScmRights);
+        }
+    });
+}
+
+/// sendmsg(2) with ancillary data on one of a pair that the kernel serves.
+pub fn send(
+    entry: &Entry,
+    found: &Found,
+    fd: i32,
+    (message, parts): (usize, Vectored),
+    flags: i32,
+) -> Verdict {
+    if !carries_ours(entry, message) {
+        return Verdict::Pass;
+    }
+    let carrier = &found.1;
+    let Some(k) = entry.ctx(fd).filter(|_| !carrier.pair.is_served()) else {
+        return by_kernel(entry, message);
+    };
+    // Only through both of a pair's sockets could it go to the kernel later on.
+    each_of_ours(entry, message, |fd, file| {
+        if matches!(file, FileRef::Socket(_)) {
+            demotion::demote(&k, fd, file, Cause::ScmRights);
+        }
+    });
+    let sent = send_noted(entry, &k, carrier, fd, message, flags);
+    let sent = match sent {
+        Some(e) if e == NO_ROOM && waits(fd, flags) => {
+            match send_when_there_is_room(entry, &k, found, fd, message, flags) {
+                Ok(sent) => sent,
+                Err(verdict) => return verdict,
+            }
+        }
+        sent => sent,
+    };
+    let Some(n) = sent else {
+        return by_kernel(entry, message);
+    };
+    if k.log.is_on() {
+        FileRef::Socket(*carrier).log(&k.log, Kind::KernelWrite, (n as i64, 0, 0));
+    }
+    rest(entry, &k, carrier, (fd, n), parts, flags)
+}
+
+const NO_ROOM: isize = -(libc::EAGAIN as isize);
+/// A waiting call looks for signals at least that often.
+const LOOK_MS: i32 = 20;
+
+/// As [`send_noted`], again and again. `Err`: a signal ends the wait, or the file is gone.
+fn send_when_there_is_room(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    found: &Found,
+    fd: i32,
+    message: usize,
+    flags: i32,
+) -> Result<Option<isize>, Verdict> {
+    if option(fd, libc::SO_SNDTIMEO) != [0; 2] {
+        return Ok(None);
+    }
+    let twin = socket::twin(k, found, fd);
+    let held = twin.hold();
+    let result = loop {
+        let fd = linger::stand_in().unwrap_or(fd);
+        if !held {
+            break Err(Verdict::errno(libc::EBADF));
+        }
+        if entry.tls.note.get() != 0 || crate::hooks::cancelling() {
+            break Err(Verdict::Restart);
+        }
+        let mut p = libc::pollfd {
+            fd,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        sys!(libc::SYS_poll, &raw mut p, 1, LOOK_MS);
+        if p.revents & libc::POLLERR != 0 {
+            match option(fd, libc::SO_ERROR) {
+                [0, _] => {}
+                [error, _] => break Err(Verdict::errno(error as i32)),
+            }
+        }
+        // A waiting call gets no SIGPIPE. (net/core/sock.c sock_alloc_send_pskb)
+        let flags = flags | libc::MSG_NOSIGNAL;
+        match send_noted(entry, k, &found.1, fd, message, flags) {
+            Some(NO_ROOM) => {}
+            sent => break Ok(sent),
+        }
+    };
+    twin.let_go();
+    if result.is_err() {
+        io::settle(entry, k);
+    }
+    result // the kernel goes on with what is kept, or `rest` does
+}
+
+/// getsockopt(2), SOL_SOCKET.
+fn option(fd: i32, name: i32) -> [u64; 2] {
+    let (mut value, mut len) = ([0; 2], 16u32);
+    let (at, len_at) = (value.as_mut_ptr(), &raw mut len);
+    sys!(libc::SYS_getsockopt, fd, libc::SOL_SOCKET, name, at, len_at);
+    value
+}
+
+fn by_kernel(entry: &Entry, message: usize) -> Verdict {
+    give_away(entry, message);
+    Verdict::Pass
+}
+
+/// Of a stream a part may have found room.
+fn rest(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    carrier: &SocketFile,
+    (fd, sent): (i32, isize),
+    mut parts: Vectored,
+    flags: i32,
+) -> Verdict {
+    let done = usize::try_from(sent).unwrap_or(0);
+    let whole = done == parts.total || carrier.pair.type_of() != Type::Stream;
+    if done == 0 || whole || !waits(fd, flags) {
+        io::settle(entry, k);
+        return Verdict::Done(sent);
+    }
+    io::finish_in_kernel(entry, fd, done, |fd| parts.send_rest(fd, done, flags))
+}
+
+fn waits(fd: i32, flags: i32) -> bool {
+    let status = sys!(libc::SYS_fcntl, fd, libc::F_GETFL) as i32;
+    flags & libc::MSG_DONTWAIT == 0 && status & libc::O_NONBLOCK == 0
+}
+
+/// The descriptions that were noted for one message.
+struct Noted {
+    slots: [u32; MOST],
+    len: usize,
+}
+
+impl Noted {
+    fn push(&mut self, slot: u32) {
+        if let Some(free) = self.slots.get_mut(self.len) {
+            *free = slot;
+            self.len += 1;
+        }
+    }
+}
+
+/// Notes what is sent along, and sends the message without waiting, in one step for whoever exposes the
+/// receiver. `None`: it was not sent, and can not be like this.
+fn send_noted(
+    entry: &Entry,
+    k: &Ctx<'_, Shim>,
+    carrier: &SocketFile,
+    fd: i32,
+    message: usize,
+    flags: i32,
+) -> Option<isize> {
+    let to = carrier.side().other();
+    let mut noted = Noted {
+        slots: [0; MOST],
+        len: 0,
+    };
+    let held = Held::take(k, carrier.pair);
+    let mut all = !held.is_exposed(to);
+    each_of_ours(entry, message, |_, file| {
+        let own = matches!(file, FileRef::Socket(s) if s.slot() == carrier.slot());
+        if !all || own {
+            return; // who can receive it holds the pair
+        }
+        all = noted.len < MOST && held.add(file.file_slot(), to).is_ok();
+        if all {
+            noted.push(file.file_slot());
+        }
+    });
+    let ret = match all {
+        true => sys!(libc::SYS_sendmsg, fd, message, flags | libc::MSG_DONTWAIT),
+        false => -1,
+    };
+    // A stream that is sent no byte carries nothing.
+    let nothing = ret < 0 || (ret == 0 && carrier.pair.type_of() == Type::Stream);
+    let undone = noted.slots.iter().take(if nothing { noted.len } else { 0 });
+    for slot in undone.clone() {
+        let _ = held.remove(to, |f| f.file_slot() == *slot);
+    }
+    drop(held);
+    for slot in undone {
+        forget_descriptor(k, *slot, |_| false);
+    }
+    all.then_some(ret)
+}
+
+/// recvmsg(2) on `socket` has filled in `message`: what came with it is taken up.
+pub fn received(socket: i32, message: usize, ret: isize, flags: i32) {
+    if ret < 0 {
+        return;
+    }
+    if is_ours(socket) {
+        let entry = Entry::enter();
+        if let (Some((_, s)), Some(k)) = (socket::of(&entry, socket), entry.ctx(socket)) {
+            each_right(message, |fd| take_up(&entry, &k, &s, fd, flags));
+        }
+        let _ = entry.leave();
+    }
+    signalfd::received(message);
+}
+
+/// As [`received`], of the first `count` messages of recvmmsg(2).
+pub fn received_many(socket: i32, list: usize, count: isize, flags: i32) {
+    for i in 0..usize::try_from(count).unwrap_or(0) {
+        received(socket, list + i * super::message::MMSGHDR, 0, flags);
+    }
+}
+
+fn take_up(entry: &Entry, k: &Ctx<'_, Shim>, carrier: &SocketFile, fd: i32, flags: i32) {
+    let Some(it) = Identity::of(fd).filter(Identity::may_be_ours) else {
+        return;
+    };
+    let held = Held::take(k, carrier.pair);
+    let found = match flags & libc::MSG_PEEK {
+        0 => held.remove(carrier.side(), |f| it.is(f)),
+        _ => held.copy(carrier.side(), |f| it.is(f)),
+    };
+    drop(held);
+    match found {
+        Some(slot) => install(entry, k, fd, slot),
+        None if carrier.pair.is_exposed(carrier.side()) => {}
+        None => adopt::adopt(entry, k, fd),
+    }
+}
+
+/// `fd` names that description; its reference is the table's now.
+fn install(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32, slot: u32) {
+    let Some(p) = entry.process() else { return };
+    match fd_table::install(k.arena, k.me, k.host, p, fd, slot) {
+        Ok(0) => {}
+        // Closed behind our back, and its number used again.
+        Ok(stale) => forget_descriptor(k, stale, |_| false),
+        Err(_) => {
+            // A number that the table can not hold, or no memory: the object is the kernel's.
+            if let Some(f) = FileRef::of(k.arena, slot) {
+                demotion::give_away(k, fd, &f, Cause::NoMemory);
+            }
+            return forget_descriptor(k, slot, |_| false);
+        }
+    }
+    adopt::log_adoption(k, fd, slot);
+}
