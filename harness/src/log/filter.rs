@@ -112,6 +112,8 @@ fn item(word: &str) -> Result<Item> {
                     | Op::Eventfd2
                     | Op::Socketpair
                     | Op::MqOpen
+                    | Op::FifoOpening
+                    | Op::FifoOpen
                     | Op::Adopt
                     | Op::Dup
                     | Op::Close

@@ -1,4 +1,4 @@
-//! stdio.h: what ipcs(1) opens.
+//! stdio.h: opening what ipcs(1) opens, and FIFOs.
 
 use libc::{c_char, FILE};
 
@@ -10,10 +10,13 @@ use crate::next::next;
 next! {
     fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE;
     fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE;
+    fn freopen(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE;
+    fn freopen64(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE;
 }
 
 /// An armed process's open(2) comes by layer III; who looks at the session's objects is to be one.
 fn prepare(path: *const c_char) {
+    super::open::prepare(libc::AT_FDCWD, path, libc::O_RDWR);
     if !arm::is_armed() && !path.is_null() && sysv_proc::is_one(path as usize) {
         let entry = Entry::enter();
         if crate::attach::ensure_process() {
@@ -36,5 +39,23 @@ redhook::hook! {
         prepare(path);
         // SAFETY: the program's own call.
         unsafe { real::fopen64(path, mode) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn freopen(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE
+        => ringer_freopen {
+        prepare(path);
+        // SAFETY: the program's own call.
+        unsafe { real::freopen(path, mode, file) }
+    }
+}
+
+redhook::hook! {
+    unsafe fn freopen64(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE
+        => ringer_freopen64 {
+        prepare(path);
+        // SAFETY: the program's own call.
+        unsafe { real::freopen64(path, mode, file) }
     }
 }
