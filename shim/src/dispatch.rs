@@ -153,6 +153,14 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
             open(entry, nr, args)
         }
+        libc::SYS_mknod => {
+            fifo::mknod(b as u32);
+            Verdict::Pass
+        }
+        libc::SYS_mknodat => {
+            fifo::mknod(c as u32);
+            Verdict::Pass
+        }
         libc::SYS_close => descriptor::close(entry, fd),
         libc::SYS_close_range => descriptor::close_range(entry, a as u32, b as u32, c as u32),
         libc::SYS_dup => descriptor::dup(entry, fd, || sys!(libc::SYS_dup, fd)),

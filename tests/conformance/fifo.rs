@@ -527,3 +527,44 @@ both_worlds!(a_new_program_has_it, worlds = all, {
         child.succeeds();
     }
 });
+
+/// Opens the FIFO again and again, without waiting, and reads a record each time: none may be missing.
+const STRANGER: &str = r#"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    for (int i = 0; i < atoi(argv[2]); i++) {
+        int got = -1, fd = open(argv[1], O_RDONLY | O_NONBLOCK);
+        ssize_t n = read(fd, &got, sizeof got);
+        if (n != sizeof got || got != i) {
+            fprintf(stderr, "record %d: read gives %zd, errno %d, record %d\n", i, n, n < 0 ? errno : 0, got);
+            return 1;
+        }
+        if (close(fd)) return 2;
+    }
+    return argc - 3;
+}
+"#;
+
+both_worlds!(
+    a_stranger_that_hammers_open_finds_all_that_is_there,
+    worlds = all,
+    {
+        const RECORDS: i32 = 2000;
+        let stranger = cc_static(STRANGER);
+        let f = Fifo::new();
+        let p = f.both();
+        // A reader and a writer of the session: whatever they could share without the kernel, a stranger sees.
+        for n in 0..RECORDS {
+            write_all(&p.w, &n.to_ne_bytes());
+        }
+        assert_eq!(bytes_waiting(&p.r), Ok(RECORDS as usize * 4));
+        run(&stranger, &[&f.path, &(RECORDS / 2).to_string()]).succeeds();
+        assert_eq!(read_n(&p.r, 4), Ok((RECORDS / 2).to_ne_bytes().to_vec()));
+        drop(p.w);
+        assert_eq!(read_to_end(&p.r).len(), (RECORDS as usize / 2 - 1) * 4);
+    }
+);

@@ -1,6 +1,9 @@
 //! open(2) of a FIFO. The kernel does it, with all that it waits for; ringer knows who waits, and which
 //! descriptors are FIFOs: for the log, `ringer ps` and `ringer ipcs`. See fifo(7).
 
+use core::sync::atomic::Ordering::Relaxed;
+
+use ringer_kernel::arena::header::flag;
 use ringer_kernel::file::{self, fd_table, End};
 use ringer_kernel::pipe::fifo::{self, Opening};
 use ringer_kernel::pipe::Ctx;
@@ -72,10 +75,39 @@ impl Path {
 /// What creat(2) is.
 pub const CREAT: i32 = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
 
+/// Whether to look first if what is opened is a FIFO, which costs half as much as to open it: only where there
+/// are FIFOs, or a log.
+fn looks_first() -> bool {
+    let met = || attach::arena().is_some_and(|a| a.header().fifos.load(Relaxed) != 0);
+    attach::has(flag::LOG) || met()
+}
+
+/// A FIFO is about to be made, or has been met.
+pub fn meet() {
+    if let Some(arena) = attach::arena() {
+        arena.header().fifos.store(1, Relaxed);
+    }
+}
+
+/// mknod(2), mknodat(2).
+pub fn mknod(mode: u32) {
+    if mode & libc::S_IFMT == libc::S_IFIFO {
+        meet();
+    }
+}
+
 /// An unarmed process is about to open this: if it is a FIFO, the process is armed, so that the call
 /// comes to [`begin`].
+#[inline(always)]
 pub fn prepare(path: Path) {
-    if arm::is_armed() || path.at == 0 || path.fifo().is_none() || demotion::is_apart() {
+    if !arm::is_armed() && looks_first() {
+        arm_for(path);
+    }
+}
+
+#[cold]
+fn arm_for(path: Path) {
+    if path.at == 0 || path.fifo().is_none() || demotion::is_apart() {
         return;
     }
     let entry = Entry::enter();
@@ -85,13 +117,44 @@ pub fn prepare(path: Path) {
     let _ = entry.leave();
 }
 
+/// An unarmed process has opened something without a look.
+#[inline(always)]
+pub fn opened(fd: i32) {
+    if fd >= 0 && !arm::is_armed() && attach::is_attached() && has_no_position(fd) {
+        opened_unarmed(fd);
+    }
+}
+
+#[cold]
+fn opened_unarmed(fd: i32) {
+    if !is_fifo(fd) || demotion::is_apart() || !attach::ensure_process() {
+        return;
+    }
+    let entry = Entry::enter();
+    if arm::arm(&entry) {
+        if let Some(k) = entry.ctx(fd) {
+            take(&entry, &k, fd);
+        }
+    }
+    let _ = entry.leave();
+}
+
+/// A pipe, a FIFO or a socket, by the call that costs least. [lseek(2): ESPIPE]
+fn has_no_position(fd: i32) -> bool {
+    sys!(libc::SYS_lseek, fd, 0, libc::SEEK_CUR) == -(libc::ESPIPE as isize)
+}
+
+fn is_fifo(fd: i32) -> bool {
+    adopt::identity(fd).is_some_and(|(.., mode)| mode & libc::S_IFMT == libc::S_IFIFO)
+}
+
 /// open(2) is about to be called. Whatever it comes to, [`end`] must be told.
 pub fn begin(entry: &Entry, path: Path) {
     // A handler that left an earlier open by longjmp left its mark, too.
     if let Some(task) = entry.task() {
         fifo::done(task);
     }
-    let Some((dev, ino)) = path.fifo() else {
+    let Some((dev, ino)) = looks_first().then(|| path.fifo()).flatten() else {
         return;
     };
     if demotion::is_apart() || !attach::ensure_process() || !arm::arm(entry) {
@@ -158,15 +221,16 @@ fn ended(entry: &Entry, ret: isize, flags: u32) -> Option<()> {
 
 /// If `fd` is open, and of a FIFO, it becomes known as that.
 fn take(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) -> Option<()> {
-    let (dev, ino, mode) = (fd >= 0).then(|| adopt::identity(fd))??;
-    if mode & libc::S_IFMT != libc::S_IFIFO {
+    if fd < 0 || !has_no_position(fd) || !is_fifo(fd) {
         return None;
     }
+    let (dev, ino, _) = adopt::identity(fd)?;
     let is_pipe = || {
         let mut fs = no_statfs();
         sys!(libc::SYS_fstatfs, fd, &raw mut fs) < 0 || fs.f_type == PIPEFS_MAGIC
     };
     let slot = object_of(k, dev, ino, is_pipe)?;
+    meet();
     install(entry, k, fd, slot)
 }
 

@@ -15,7 +15,7 @@ use crate::tls::tls;
 #[derive(Clone, Copy)]
 pub struct Begun(bool);
 
-/// This thread calls the kernel's read or write on `fd`.
+/// This thread calls the kernel's read or write on `fd`: of what has O_NONBLOCK, it does not wait.
 #[inline(always)]
 pub fn begin(fd: i32, kind: Kind) -> Begun {
     // SAFETY: null, or this thread's slot in the arena, which stays mapped.
@@ -23,6 +23,9 @@ pub fn begin(fd: i32, kind: Kind) -> Begun {
     let (Some(task), Some((_, found))) = (task, super::find(fd)) else {
         return Begun(false);
     };
+    if found.file().has(libc::O_NONBLOCK as u32) {
+        return Begun(false);
+    }
     let object = match &found {
         FileRef::Pipe(e) => waits::PIPE | e.pipe_slot(),
         FileRef::Eventfd(e) => waits::EVENTFD | e.slot(),
@@ -38,7 +41,7 @@ pub fn begin(fd: i32, kind: Kind) -> Begun {
     Begun(true)
 }
 
-/// Ticks that it took. 0: not known.
+/// Ticks that it took, if there is a log. 0: not known.
 #[inline(always)]
 pub fn end(begun: Begun) -> u64 {
     // SAFETY: as in `begin`.
@@ -47,11 +50,10 @@ pub fn end(begun: Begun) -> u64 {
         return 0;
     };
     // A handler that ran meanwhile may have waited for something itself.
-    let mine = task.waits_for.swap(0, Relaxed) != 0;
-    let ticks = Shim.tsc().saturating_sub(task.waits_since.load(Relaxed));
-    if mine {
-        ticks
-    } else {
-        0
+    let mine = task.waits_for.load(Relaxed) != 0;
+    task.waits_for.store(0, Relaxed);
+    if !mine || tls().writer().is_none() {
+        return 0;
     }
+    Shim.tsc().saturating_sub(task.waits_since.load(Relaxed))
 }

@@ -1,7 +1,7 @@
 //! fcntl.h: opening by name. An armed process's open(2) comes by layer III; one that is about to open a
 //! FIFO is to be armed.
 
-use libc::{c_char, c_int, mode_t};
+use libc::{c_char, c_int, dev_t, mode_t};
 
 use crate::call::fifo::{self, Path};
 use crate::next::next;
@@ -17,6 +17,13 @@ next! {
     fn __openat64_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int;
     fn creat(path: *const c_char, mode: mode_t) -> c_int;
     fn creat64(path: *const c_char, mode: mode_t) -> c_int;
+    fn mkfifo(path: *const c_char, mode: mode_t) -> c_int;
+    fn mkfifoat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int;
+    fn mknod(path: *const c_char, mode: mode_t, dev: dev_t) -> c_int;
+    fn mknodat(dir: c_int, path: *const c_char, mode: mode_t, dev: dev_t) -> c_int;
+    fn __xmknod(version: c_int, path: *const c_char, mode: mode_t, dev: *mut dev_t) -> c_int;
+    fn __xmknodat(version: c_int, dir: c_int, path: *const c_char, mode: mode_t,
+        dev: *mut dev_t) -> c_int;
 }
 
 #[inline(always)]
@@ -32,7 +39,9 @@ macro_rules! opens {
             unsafe fn $name($($arg: $t),*) -> c_int => $hook {
                 prepare($dir, $path, $flags);
                 // SAFETY: the program's own call.
-                unsafe { real::$name($($arg),*) }
+                let fd = unsafe { real::$name($($arg),*) };
+                fifo::opened(fd);
+                fd
             }
         }
     )* };
@@ -49,4 +58,27 @@ opens! {
     __openat64_2/ringer_openat64_2(dir: c_int, path: *const c_char, flags: c_int) dir, path, flags;
     creat/ringer_creat(path: *const c_char, mode: mode_t) libc::AT_FDCWD, path, fifo::CREAT;
     creat64/ringer_creat64(path: *const c_char, mode: mode_t) libc::AT_FDCWD, path, fifo::CREAT;
+}
+
+/// What makes FIFOs, by whatever name.
+macro_rules! makes {
+    ($( $name:ident / $hook:ident ( $($arg:ident : $t:ty),* ) $mode:expr; )*) => { $(
+        redhook::hook! {
+            unsafe fn $name($($arg: $t),*) -> c_int => $hook {
+                fifo::mknod($mode);
+                // SAFETY: the program's own call.
+                unsafe { real::$name($($arg),*) }
+            }
+        }
+    )* };
+}
+
+makes! {
+    mkfifo/ringer_mkfifo(path: *const c_char, mode: mode_t) libc::S_IFIFO;
+    mkfifoat/ringer_mkfifoat(dir: c_int, path: *const c_char, mode: mode_t) libc::S_IFIFO;
+    mknod/ringer_mknod(path: *const c_char, mode: mode_t, dev: dev_t) mode;
+    mknodat/ringer_mknodat(dir: c_int, path: *const c_char, mode: mode_t, dev: dev_t) mode;
+    __xmknod/ringer_xmknod(version: c_int, path: *const c_char, mode: mode_t, dev: *mut dev_t) mode;
+    __xmknodat/ringer_xmknodat(version: c_int, dir: c_int, path: *const c_char, mode: mode_t,
+        dev: *mut dev_t) mode;
 }

@@ -3,7 +3,7 @@
 use libc::{c_char, FILE};
 
 use crate::arm;
-use crate::call::sysv_proc;
+use crate::call::{fifo, sysv_proc};
 use crate::entry::Entry;
 use crate::next::next;
 
@@ -26,11 +26,20 @@ fn prepare(path: *const c_char) {
     }
 }
 
+fn opened(file: *mut FILE) {
+    if !file.is_null() && !arm::is_armed() {
+        // SAFETY: libc has just opened it.
+        fifo::opened(unsafe { libc::fileno(file) });
+    }
+}
+
 redhook::hook! {
     unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE => ringer_fopen {
         prepare(path);
         // SAFETY: the program's own call.
-        unsafe { real::fopen(path, mode) }
+        let file = unsafe { real::fopen(path, mode) };
+        opened(file);
+        file
     }
 }
 
@@ -38,24 +47,30 @@ redhook::hook! {
     unsafe fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE => ringer_fopen64 {
         prepare(path);
         // SAFETY: the program's own call.
-        unsafe { real::fopen64(path, mode) }
+        let file = unsafe { real::fopen64(path, mode) };
+        opened(file);
+        file
     }
 }
 
 redhook::hook! {
-    unsafe fn freopen(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE
+    unsafe fn freopen(path: *const c_char, mode: *const c_char, old: *mut FILE) -> *mut FILE
         => ringer_freopen {
         prepare(path);
         // SAFETY: the program's own call.
-        unsafe { real::freopen(path, mode, file) }
+        let file = unsafe { real::freopen(path, mode, old) };
+        opened(file);
+        file
     }
 }
 
 redhook::hook! {
-    unsafe fn freopen64(path: *const c_char, mode: *const c_char, file: *mut FILE) -> *mut FILE
+    unsafe fn freopen64(path: *const c_char, mode: *const c_char, old: *mut FILE) -> *mut FILE
         => ringer_freopen64 {
         prepare(path);
         // SAFETY: the program's own call.
-        unsafe { real::freopen64(path, mode, file) }
+        let file = unsafe { real::freopen64(path, mode, old) };
+        opened(file);
+        file
     }
 }

@@ -128,6 +128,10 @@ pub struct Header {
     /// bench` sees by them that its workers were served.
     pub signals_opened: AtomicU32,
     pub signals_queued: AtomicU32,
+
+    /// Not 0: a process of the session has made or opened a FIFO, so whoever opens a file looks first
+    /// whether it is one.
+    pub fifos: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -204,6 +208,7 @@ impl Header {
             pairs_live: z(),
             signals_opened: z(),
             signals_queued: z(),
+            fifos: z(),
         }
     }
 
