@@ -205,6 +205,12 @@ pub fn adopt(entry: &Entry, k: &Ctx<'_, Shim>, fd: i32) {
     else {
         return;
     };
+    if pipe::get(k.arena, pipe_slot).is_some_and(pipe::fifo::is_fifo) {
+        if crate::call::fifo::install(entry, k, fd, pipe_slot).is_some() {
+            log_adoption(k, fd, fd_table::slot_of(k.arena, process, fd));
+        }
+        return;
+    }
     let Some(end) = end else {
         crate::demotion::demote_slot(k, fd, pipe_slot, ringer_kernel::log::Cause::Transfer);
         return;

@@ -4,8 +4,8 @@ use ringer_kernel::log::{Cause, Kind};
 
 use crate::attach;
 use crate::call::{
-    self, descriptor, eventfd, exec, io, mask, message, mlock, mq, pipe, process, ready, socket,
-    sysv, sysv_proc, transfer,
+    self, descriptor, eventfd, exec, fifo, io, kernel_wait, mask, message, mlock, mq, pipe,
+    process, ready, socket, sysv, sysv_proc, transfer,
 };
 use crate::entry::{Entry, Verdict};
 use crate::gate;
@@ -150,14 +150,17 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         // Offset -1 is "where the file is"; anything else is ESPIPE, which the twin says.
         libc::SYS_preadv2 if d as isize == -1 => io::readv(entry, fd, b, c, f as i32),
         libc::SYS_pwritev2 if d as isize == -1 => io::writev(entry, fd, b, c, f as i32),
-        libc::SYS_open => match sysv_proc::open(entry, a, b as i32) {
-            Some(ret) => Verdict::Done(ret),
-            None => Verdict::Pass,
-        },
-        libc::SYS_openat => match sysv_proc::open(entry, b, c as i32) {
-            Some(ret) => Verdict::Done(ret),
-            None => Verdict::Pass,
-        },
+        libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
+            open(entry, nr, args)
+        }
+        libc::SYS_mknod => {
+            fifo::mknod(b as u32);
+            Verdict::Pass
+        }
+        libc::SYS_mknodat => {
+            fifo::mknod(c as u32);
+            Verdict::Pass
+        }
         libc::SYS_close => descriptor::close(entry, fd),
         libc::SYS_close_range => descriptor::close_range(entry, a as u32, b as u32, c as u32),
         libc::SYS_dup => descriptor::dup(entry, fd, || sys!(libc::SYS_dup, fd)),
@@ -263,22 +266,54 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         _ => sysv::call(entry, nr, args),
     }
 }
+
+fn open(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
+    let Some(path) = fifo::Path::of(nr, args) else {
+        return Verdict::Pass;
+    };
+    let served = match nr {
+        libc::SYS_open | libc::SYS_openat => sysv_proc::open(entry, path.at, path.flags),
+        _ => None,
+    };
+    if let Some(ret) = served {
+        return Verdict::Done(ret);
+    }
+    fifo::begin(entry, path);
+    Verdict::Pass
+}
+
 fn before_seccomp(entry: &Entry) -> Verdict {
     demotion::demote_sockets(entry, Cause::Seccomp);
     peer::give_up();
     Verdict::Pass
 }
 
+/// Before a trapped call that the kernel serves: see [`after`].
+pub fn before(nr: i64, args: [usize; 6]) -> Option<kernel_wait::Begun> {
+    let [fd, ..] = args;
+    let kind = match nr {
+        libc::SYS_read | libc::SYS_readv => Kind::KernelRead,
+        libc::SYS_write | libc::SYS_writev => Kind::KernelWrite,
+        _ => return None,
+    };
+    Some(kernel_wait::begin(fd as i32, kind))
+}
+
 /// After a trapped call that the kernel served: what it opened may be an end of a pipe of ours,
 /// and what it read or wrote belongs into the log.
-pub fn after(frame: &Frame, nr: i64, ret: isize) {
+pub fn after(frame: &Frame, nr: i64, ret: isize, ticks: u64) {
     let [a, b, c, d, ..] = frame.args();
     match nr {
-        libc::SYS_open => opened(may_name_a_pipe(a), ret),
-        libc::SYS_openat | libc::SYS_openat2 => opened(may_name_a_pipe(b), ret),
+        libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
+            if let Some(path) = fifo::Path::of(nr, frame.args()) {
+                if !fifo::end(ret, path.flags) {
+                    opened(may_name_a_pipe(path.at), ret);
+                }
+            }
+        }
         libc::SYS_pidfd_getfd => opened(true, ret),
-        libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret),
-        libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret),
+        libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret, ticks),
+        libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret, ticks),
         libc::SYS_signalfd | libc::SYS_signalfd4 => call::truth::signalfd(b, ret),
         libc::SYS_recvmsg => call::rights::received(a as i32, b, ret, c as i32),
         libc::SYS_recvmmsg => call::rights::received_many(a as i32, b, ret, d as i32),
@@ -294,9 +329,9 @@ pub fn after(frame: &Frame, nr: i64, ret: isize) {
 
 /// Kernel-served I/O on an object of ringer's, for the log.
 #[inline(always)]
-pub fn kernel_io(fd: i32, kind: Kind, ret: isize) {
+pub fn kernel_io(fd: i32, kind: Kind, ret: isize, ticks: u64) {
     if crate::tls::tls().writer().is_some() && call::is_ours(fd) {
-        io::log_kernel_io(fd, kind, ret);
+        io::log_kernel_io(fd, kind, ret, ticks);
     }
 }
 

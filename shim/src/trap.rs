@@ -4,7 +4,7 @@ use ringer_kernel::log::layer;
 use ringer_kernel::task::Task;
 
 use crate::blocked;
-use crate::call::{mask, truth};
+use crate::call::{kernel_wait, mask, truth};
 use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
@@ -127,7 +127,9 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
                 *fd = hidden as usize; // only a read or write that waited has one
             }
             let edits = tls.edits.get();
+            let begun = dispatch::before(nr, args);
             let ret = truth::call(tls, nr, args);
+            let ticks = begun.map_or(0, kernel_wait::end);
             if tls.edits.get() != edits {
                 // A handler that the call let in has set the mask from here on.
                 blocked::forget(tls);
@@ -137,7 +139,7 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
             if hidden.is_some() {
                 crate::linger::done_by_kernel();
             }
-            dispatch::after(frame, nr, ret);
+            dispatch::after(frame, nr, ret, ticks);
         }
     }
 }

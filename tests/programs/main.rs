@@ -6,6 +6,7 @@ mod case;
 mod compile;
 mod emulated;
 mod examples;
+mod fifos;
 mod fixture;
 mod git;
 mod guard;

@@ -10,7 +10,7 @@
 //! * [`child`], [`shared`], [`signal`]: processes, what they agree on, and how they interrupt.
 //! * [`cases`]: the macro [`cases!`], for tests in the form of tables; [`sig`], [`journal`]: the calls
 //!   for signals as they are, and what handlers saw.
-//! * [`mq`]: message queues.
+//! * [`mq`]: message queues. [`fifo`]: FIFOs. [`things`]: all that can be polled, alike.
 //! * [`fuzz`]: random programs, compared with themselves where no shim is.
 //! * [`bad`]: addresses that fault. [`cc`]: C programs to exec. [`build`]: the binaries under test.
 
@@ -22,6 +22,7 @@ pub mod child;
 pub mod connection;
 pub mod deviates;
 pub mod fd;
+pub mod fifo;
 pub mod fuzz;
 pub mod io;
 pub mod journal;
@@ -38,6 +39,7 @@ pub mod signal;
 pub mod socket;
 pub mod sysv;
 pub mod table;
+pub mod things;
 pub mod transfer;
 pub mod unix;
 pub mod uring;

@@ -21,6 +21,7 @@ use ringer_kernel::unix::Pair;
 
 use super::blocks::Blocks;
 use super::{descriptors, eventfds, pipes, sockets};
+use crate::log::entry::Object;
 
 /// One invariant that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -81,7 +82,7 @@ pub fn check(arena: &Arena) -> Vec<Finding> {
 
 fn pipe(arena: &Arena, p: &Pipe, blocks: &mut Blocks, found: &mut Findings) {
     let id = p.id.load(Relaxed);
-    let name = format!("pipe#{id}");
+    let name = Object(id).to_string();
     for (what, l) in [
         ("rlock", &p.rlock),
         ("wlock", &p.wlock),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use ringer_kernel::arena::{layout, Arena, Off};
 use ringer_kernel::file::{fd_table, End, FileRef};
+use ringer_kernel::pipe::fifo;
 use ringer_kernel::sync::atomic::AtomicU32;
 use ringer_kernel::task::{self, proc_state};
 use ringer_kernel::unix::Side;
@@ -44,9 +45,12 @@ pub fn holders(arena: &Arena) -> Holders {
             match FileRef::of(arena, file_slot) {
                 Some(FileRef::Pipe(e)) => {
                     let (readers, writers) = holders.by_pipe.entry(e.pipe_slot()).or_default();
-                    match e.end {
-                        End::Read => readers.push(holder),
-                        End::Write => writers.push(holder),
+                    let both = e.file.has(fifo::RDWR);
+                    if both || e.end == End::Read {
+                        readers.push(holder);
+                    }
+                    if both || e.end == End::Write {
+                        writers.push(holder);
                     }
                 }
                 Some(FileRef::Eventfd(e)) => {

@@ -1,36 +1,48 @@
 //! The pipes of an arena, as plain data.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::*;
 
 use serde::Serialize;
 
 use ringer_kernel::arena::off::UNIT;
 use ringer_kernel::arena::{layout, Arena};
-use ringer_kernel::log::Cause;
+use ringer_kernel::log::{object, Cause};
 use ringer_kernel::pipe::slot::{SlotWord, Tail};
 use ringer_kernel::pipe::{self, mode, Pipe, SlotCell};
+use ringer_kernel::task::{self, waits};
 
 use super::descriptors::{Holder, Holders};
+use crate::log::entry::Object;
+use crate::sys::peek;
 
 /// The largest pipe that is emulated: 4 MiB.
 pub const MAX_SLOTS: u32 = 1024;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PipeView {
-    /// N of pipe#N.
+    /// N of pipe#N, or fifo#N.
     pub id: u32,
+    #[serde(skip)]
+    pub object: Object,
+    /// Where a FIFO is, or was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// `ring`, `kernel` or `demoting`
     pub mode: &'static str,
     /// Why the kernel serves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
     pub slots: u32,
-    /// Bytes in it now; of a pipe in the kernel, ringer does not know.
+    /// Bytes in it now; 0 of one in the kernel, if its holders may not be looked into.
     pub queued: u64,
     pub readers: Vec<Holder>,
     pub writers: Vec<Holder>,
     pub sleeping_readers: u32,
     pub sleeping_writers: u32,
+    /// Who waits in open(2) of a FIFO, for the other end to be opened.
+    pub opening_readers: u32,
+    pub opening_writers: u32,
     pub written: u64,
     pub read: u64,
     pub writes: u64,
@@ -39,37 +51,105 @@ pub struct PipeView {
     pub polled: bool,
 }
 
-/// The pipes that are in use, in the order of their numbers.
+/// The pipes and FIFOs that are in use, in the order of their numbers.
 pub fn pipes(arena: &Arena, holders: &mut Holders) -> Vec<PipeView> {
-    let mut found = Vec::new();
-    for (slot, p) in pipe_slots(arena) {
-        let mode = p.mode.load(Acquire);
-        let (readers, writers) = holders.by_pipe.remove(&slot).unwrap_or_default();
-        let cause = p.demote_cause.load(Relaxed);
-        found.push(PipeView {
-            id: p.id.load(Relaxed),
-            mode: match mode {
-                mode::RING => "ring",
-                mode::KERNEL => "kernel",
-                mode::DEMOTING => "demoting",
-                _ => "?",
-            },
-            cause: (mode == mode::KERNEL).then(|| Cause::describe(cause)),
-            slots: p.slots.load(Relaxed),
-            queued: queued(arena, p),
-            readers,
-            writers,
-            sleeping_readers: p.rd_wait.sleepers.load(Relaxed),
-            sleeping_writers: p.wr_wait.sleepers.load(Relaxed),
-            written: p.written.load(Relaxed),
-            read: p.read.load(Relaxed),
-            writes: p.writes.load(Relaxed),
-            reads: p.reads.load(Relaxed),
-            polled: p.watched.load(Relaxed) != 0,
-        });
-    }
+    let waiting = Waiting::all(arena);
+    let mut found: Vec<PipeView> = pipe_slots(arena)
+        .map(|(slot, p)| {
+            let ends = holders.by_pipe.remove(&slot).unwrap_or_default();
+            let mut view = view(arena, p, ends);
+            if view.mode == "kernel" {
+                ask_the_kernel(&mut view, waiting.get(&slot).copied().unwrap_or_default());
+            }
+            view
+        })
+        .collect();
     found.sort_by_key(|p| p.id);
     found
+}
+
+fn view(arena: &Arena, p: &Pipe, (readers, writers): (Vec<Holder>, Vec<Holder>)) -> PipeView {
+    let mode = p.mode.load(Acquire);
+    let cause = p.demote_cause.load(Relaxed);
+    let object = p.id.load(Relaxed);
+    PipeView {
+        id: object::name(object).1,
+        object: Object(object),
+        path: None,
+        mode: match mode {
+            mode::RING => "ring",
+            mode::KERNEL => "kernel",
+            mode::DEMOTING => "demoting",
+            _ => "?",
+        },
+        cause: (mode == mode::KERNEL).then(|| Cause::describe(cause)),
+        slots: p.slots.load(Relaxed),
+        queued: queued(arena, p),
+        readers,
+        writers,
+        sleeping_readers: p.rd_wait.sleepers.load(Relaxed),
+        sleeping_writers: p.wr_wait.sleepers.load(Relaxed),
+        opening_readers: 0,
+        opening_writers: 0,
+        written: p.written.load(Relaxed),
+        read: p.read.load(Relaxed),
+        writes: p.writes.load(Relaxed),
+        reads: p.reads.load(Relaxed),
+        polled: p.watched.load(Relaxed) != 0,
+    }
+}
+
+/// What the kernel has of a pipe that it serves, by way of whoever holds it.
+fn ask_the_kernel(view: &mut PipeView, waiting: Waiting) {
+    view.sleeping_readers = waiting.reading;
+    view.sleeping_writers = waiting.writing;
+    view.opening_readers = waiting.opening_to_read;
+    view.opening_writers = waiting.opening_to_write;
+    let holders = view.readers.iter().chain(&view.writers);
+    let asked = holders.copied().find_map(|h| {
+        let mine = peek::descriptor(h.pid, h.fd)?;
+        Some((h, peek::queued(&mine)?, peek::slots(&mine)?))
+    });
+    if let Some((holder, queued, slots)) = asked {
+        view.queued = queued;
+        view.slots = slots;
+        if view.object.class() == object::FIFO {
+            view.path = peek::name(holder.pid, holder.fd);
+        }
+    }
+}
+
+/// Threads in a call that the kernel serves.
+#[derive(Clone, Copy, Default)]
+struct Waiting {
+    reading: u32,
+    writing: u32,
+    opening_to_read: u32,
+    opening_to_write: u32,
+}
+
+impl Waiting {
+    /// By the pipe's slot.
+    fn all(arena: &Arena) -> HashMap<u32, Waiting> {
+        let mut all: HashMap<u32, Waiting> = HashMap::new();
+        let used = arena.header().tasks_used.load(Acquire);
+        for t in (1..used.min(layout::MAX_TASKS)).filter_map(|i| task::task(arena, i)) {
+            let what = t.waits_for.load(Relaxed);
+            let of_a_pipe = matches!(what & waits::CLASS, waits::PIPE | waits::FIFO_OPEN);
+            if what == 0 || !of_a_pipe || t.kernel_says_dead() {
+                continue;
+            }
+            let waiting = all.entry(what & waits::SLOT).or_default();
+            let opens = what & waits::CLASS == waits::FIFO_OPEN;
+            *match (opens, what & waits::TO_WRITE != 0) {
+                (false, false) => &mut waiting.reading,
+                (false, true) => &mut waiting.writing,
+                (true, false) => &mut waiting.opening_to_read,
+                (true, true) => &mut waiting.opening_to_write,
+            } += 1;
+        }
+        all
+    }
 }
 
 /// Slots of the table of pipes that are in use.

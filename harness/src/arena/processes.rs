@@ -23,7 +23,7 @@ pub struct Wait {
     pub tid: u32,
     /// `pipe#3`
     pub object: String,
-    /// `read` or `write`
+    /// `read`, `write`; of a FIFO also `open for reading` and `open for writing`
     #[serde(rename = "for")]
     pub purpose: &'static str,
     pub since_ns: u64,
@@ -128,11 +128,7 @@ fn threads(arena: &Arena, clock: &Clock, now: u64) -> HashMap<u32, Threads> {
             threads.waits.push(Wait {
                 tid: t.tid.load(Relaxed),
                 object: object_name(arena, waits_for),
-                purpose: if waits_for & waits::TO_WRITE != 0 {
-                    "write"
-                } else {
-                    "read"
-                },
+                purpose: purpose(waits_for),
                 since_ns,
             });
         }
@@ -140,10 +136,20 @@ fn threads(arena: &Arena, clock: &Clock, now: u64) -> HashMap<u32, Threads> {
     by_process
 }
 
+fn purpose(waits_for: u32) -> &'static str {
+    let opens = waits_for & waits::CLASS == waits::FIFO_OPEN;
+    match (opens, waits_for & waits::TO_WRITE != 0) {
+        (false, false) => "read",
+        (false, true) => "write",
+        (true, false) => "open for reading",
+        (true, true) => "open for writing",
+    }
+}
+
 fn object_name(arena: &Arena, waits_for: u32) -> String {
     let slot = waits_for & waits::SLOT;
     let object = match waits_for & waits::CLASS {
-        waits::PIPE => pipe::get(arena, slot).map(|p| p.id.load(Relaxed)),
+        waits::PIPE | waits::FIFO_OPEN => pipe::get(arena, slot).map(|p| p.id.load(Relaxed)),
         waits::EVENTFD => eventfd::get(arena, slot).map(Logged::object),
         waits::MQ => mqueue::get(arena, slot).map(Logged::object),
         waits::SOCKET => unix::get(arena, slot).map(Logged::object),

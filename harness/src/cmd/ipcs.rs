@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use ringer_kernel::log::object;
+
 use crate::arena::descriptors::{self, Holder};
 use crate::arena::eventfds::{self, EventfdView};
 use crate::arena::pipes::{self, PipeView};
@@ -67,7 +69,7 @@ fn rows(session: &Session) -> Vec<Row> {
     }
     let pipes = pipes::pipes(&session.arena, &mut holders)
         .into_iter()
-        .map(|p| (format!("pipe#{}", p.id), View::Pipe(p)));
+        .map(|p| (p.object.to_string(), View::Pipe(p)));
     let eventfds = eventfds::eventfds(&session.arena, &mut holders)
         .into_iter()
         .map(|e| (format!("eventfd#{}", e.id), View::Eventfd(e)));
@@ -102,7 +104,8 @@ fn rows(session: &Session) -> Vec<Row> {
 fn text(rows: &[Row]) -> String {
     type Is = fn(&View) -> bool;
     type Show = fn(&[Row]) -> Table;
-    let others: [(Is, Show); 5] = [
+    let others: [(Is, Show); 6] = [
+        (is_fifo, fifos_table),
         (|v| matches!(v, View::Eventfd(_)), eventfds_table),
         (|v| matches!(v, View::Pair(_)), sockets_table),
         (|v| matches!(v, View::Queue(_)), queues_table),
@@ -117,6 +120,10 @@ fn text(rows: &[Row]) -> String {
         }
     }
     text
+}
+
+fn is_fifo(view: &View) -> bool {
+    matches!(view, View::Pipe(p) if p.object.class() == object::FIFO)
 }
 
 fn mode(mode: &str, cause: Option<&str>) -> String {
@@ -139,6 +146,9 @@ fn pipes_table(rows: &[Row]) -> Table {
     ]);
     for row in rows {
         let View::Pipe(p) = &row.view else { continue };
+        if is_fifo(&row.view) {
+            continue;
+        }
         table.row(vec![
             row.session.clone(),
             row.object.clone(),
@@ -153,6 +163,53 @@ fn pipes_table(rows: &[Row]) -> Table {
         ]);
     }
     table
+}
+
+fn fifos_table(rows: &[Row]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("SESSION", Left),
+        ("FIFO", Left),
+        ("PATH", Left),
+        ("SLOTS", Right),
+        ("QUEUED", Right),
+        ("SLEEP", Left),
+        ("WRITERS", Left),
+        ("READERS", Left),
+    ]);
+    for row in rows.iter().filter(|row| is_fifo(&row.view)) {
+        let View::Pipe(p) = &row.view else { continue };
+        table.row(vec![
+            row.session.clone(),
+            row.object.clone(),
+            p.path.clone().unwrap_or_else(|| "-".to_owned()),
+            p.slots.to_string(),
+            p.queued.to_string(),
+            openers(p),
+            holders(&p.writers),
+            holders(&p.readers),
+        ]);
+    }
+    table
+}
+
+/// Who sleeps in read, write or open.
+fn openers(p: &PipeView) -> String {
+    let all = [
+        (p.sleeping_readers, "to read"),
+        (p.sleeping_writers, "to write"),
+        (p.opening_readers, "to open for reading"),
+        (p.opening_writers, "to open for writing"),
+    ];
+    let all: Vec<String> = all
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    match all.as_slice() {
+        [] => "-".to_owned(),
+        all => all.join(", "),
+    }
 }
 
 fn eventfds_table(rows: &[Row]) -> Table {

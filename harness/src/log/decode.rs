@@ -119,6 +119,7 @@ impl Decoder {
             | Kind::Eof
             | Kind::KernelWrite
             | Kind::KernelRead => transfer(&mut e, r, kind),
+            Kind::FifoOpening | Kind::FifoOpen => fifo(&mut e, r, kind, |t| self.clock.ns(t)),
             Kind::Block | Kind::Wake | Kind::Interrupted => self.wait(&mut e, r, kind),
             Kind::SocketPair
             | Kind::SocketConnect
@@ -153,6 +154,10 @@ impl Decoder {
             _ if named::is_named(kind) => named::decode(&mut e, r, kind, |t| self.clock.ns(t)),
             _ if mq::is_mq(kind) => mq::decode(&mut e, r, kind),
             _ => of_object(&mut e, r, kind),
+        }
+        if e.kernel {
+            let slept = Some(self.clock.ns(r.b));
+            e.slept_ns = slept.filter(|&ns| r.b != 0 && ns > named::BLOCKED_NS);
         }
         if !has_ends(r.object) && !matches!(kind, Kind::Block) {
             let of_a_socket = r.object & 0xf000_0000 == object::SOCKET;
@@ -212,6 +217,23 @@ fn transfer(e: &mut Entry, r: &Record, kind: Kind) {
             e.bytes = u64::try_from(r.a).ok();
         }
     }
+}
+
+/// open(2) of a FIFO.
+fn fifo(e: &mut Entry, r: &Record, kind: Kind, ns: impl Fn(u64) -> u64) {
+    if kind == Kind::FifoOpening {
+        e.op = Op::FifoOpening;
+        e.flags = Some(flags::open(r.a as u64));
+        e.name = Some(named::text_of(r));
+        return;
+    }
+    e.op = Op::FifoOpen;
+    result(e, r.a);
+    e.fd = None;
+    e.flags = Some(flags::open(r.b));
+    e.slept_ns = Some(ns(r.c)).filter(|&ns| ns > named::BLOCKED_NS);
+    // It waited for nobody.
+    e.cause = e.cause.filter(|_| e.slept_ns.is_some());
 }
 
 /// Records that have an end of a pipe, or one of a pair of sockets.

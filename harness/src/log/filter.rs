@@ -114,6 +114,8 @@ fn item(word: &str) -> Result<Item> {
                     | Op::Connect
                     | Op::Accept
                     | Op::MqOpen
+                    | Op::FifoOpening
+                    | Op::FifoOpen
                     | Op::Adopt
                     | Op::Dup
                     | Op::Close

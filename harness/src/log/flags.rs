@@ -5,6 +5,8 @@ use std::borrow::Cow;
 const OPEN: &[(u64, &str)] = &[
     (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),
+    (0o400, "O_NOCTTY"),
+    (0o1000, "O_TRUNC"),
     (0o2000, "O_APPEND"),
     (0o4000, "O_NONBLOCK"),
     (0o20000, "O_ASYNC"),
@@ -84,6 +86,14 @@ pub fn shutdown(how: i64) -> Cow<'static, str> {
         _ => "SHUT_RDWR".into(),
     }
 }
+
+/// Flags of open(2).
+pub fn open(flags: u64) -> Cow<'static, str> {
+    status(flags & !O_LARGEFILE)
+}
+
+/// libc's own addition. (uapi/asm-generic/fcntl.h)
+const O_LARGEFILE: u64 = 0o100000;
 
 /// Flags of mq_open(3).
 pub fn mq_open(flags: u64) -> Cow<'static, str> {

@@ -8,7 +8,7 @@ use super::entry::{Entry, ErrorNumber, Op};
 use crate::ui::human;
 
 /// What takes longer was asleep.
-const BLOCKED_NS: u64 = 20_000;
+pub const BLOCKED_NS: u64 = 20_000;
 
 fn op(kind: Kind) -> Option<Op> {
     Some(match kind {
@@ -48,11 +48,16 @@ pub fn decode(e: &mut Entry, r: &Record, kind: Kind, ns: impl Fn(u64) -> u64) {
         }
         _ => {}
     }
+    e.name = Some(text_of(r));
+}
+
+/// The sixteen bytes of a name, or of a part of one, that a record has.
+pub fn text_of(r: &Record) -> String {
     let bytes = (u128::from(r.b) | u128::from(r.c) << 64).to_le_bytes();
     let len = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or(&[]));
     let more = if len == bytes.len() { "..." } else { "" };
-    e.name = Some(format!("{text}{more}"));
+    format!("{text}{more}")
 }
 
 pub fn is_call(op: Op) -> bool {

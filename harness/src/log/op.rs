@@ -72,6 +72,8 @@ pub enum Op {
     MemfdCreate,
     SemPost,
     SemWait,
+    FifoOpening,
+    FifoOpen,
     #[default]
     #[serde(other)]
     Unknown,
@@ -145,6 +147,8 @@ impl Op {
         Op::MemfdCreate,
         Op::SemPost,
         Op::SemWait,
+        Op::FifoOpening,
+        Op::FifoOpen,
     ];
 
     /// As in JSON and in `-e`.
@@ -216,6 +220,8 @@ impl Op {
             Op::MemfdCreate => "memfd-create",
             Op::SemPost => "sem-post",
             Op::SemWait => "sem-wait",
+            Op::FifoOpening => "fifo-opening",
+            Op::FifoOpen => "fifo-open",
             Op::Unknown => "unknown",
         }
     }

@@ -35,7 +35,7 @@ impl Story {
         let can_cause = match e.op {
             Op::Write | Op::Read => e.pos.is_some(),
             Op::Kill | Op::Sigprocmask | Op::Handler => true,
-            Op::SignalWait | Op::Interrupted => true,
+            Op::SignalWait | Op::Interrupted | Op::FifoOpening => true,
             Op::Close | Op::Demote | Op::Resize | Op::Reaped => true,
             Op::Connect | Op::Accept => true,
             Op::MqSend | Op::MqReceive => e.errno.is_none(),

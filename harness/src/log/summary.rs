@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use ringer_kernel::log::object;
+
 use super::entry::{Calls, Entry, Object, Op};
 use super::flow::Share;
 use super::json::Header;
@@ -208,9 +210,17 @@ impl Accounts {
         sum.processes = self.processes.len() as u64;
         sum.objects = self.objects.len() as u64;
         self.layers.values().for_each(|calls| sum.layers += *calls);
-        sum.pipes.kernel = self.observed.iter().filter(|o| o.is_pipe()).count() as u64;
+        sum.pipes.kernel = self
+            .observed
+            .iter()
+            .filter(|o| o.class() == object::PIPE)
+            .count() as u64;
         sum.pipes.emulated = sum.pipes.emulated.saturating_sub(sum.pipes.kernel);
-        sum.pipes.demoted = self.demoted.iter().filter(|o| o.is_pipe()).count() as u64;
+        sum.pipes.demoted = self
+            .demoted
+            .iter()
+            .filter(|o| o.class() == object::PIPE)
+            .count() as u64;
         sum.talk = self
             .talk
             .iter()

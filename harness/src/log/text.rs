@@ -89,6 +89,7 @@ fn is_call(e: &Entry) -> bool {
         | Op::Write
         | Op::Read
         | Op::Resize
+        | Op::FifoOpen
         | Op::Fork => true,
         op if mq::is_call(op) || named::is_call(op) => true,
         Op::Exec => e.ret.is_some(),
@@ -157,6 +158,15 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
             let call = e.op.name();
             let name = e.name.as_deref().unwrap_or("");
             write!(out, "{call}({fd}, {name:?})")
+        }
+        Op::FifoOpening => {
+            let (name, flags) = (e.name.as_deref(), e.flags.as_deref());
+            let (name, flags) = (name.unwrap_or("?"), flags.unwrap_or("0"));
+            write!(out, "--- opens {object}: ...{name}, {flags} ---")
+        }
+        Op::FifoOpen => {
+            write!(out, "open(..., {})", e.flags.as_deref().unwrap_or("0"))?;
+            ret(out, e)
         }
         Op::Shutdown => {
             let how = e.flags.as_deref().unwrap_or("?");
@@ -336,6 +346,14 @@ fn detail(out: &mut String, e: &Entry, story: &Story, pad: usize) {
     sysv::detail(&mut words, e, story);
     if e.kernel {
         words.push("by the kernel".to_owned());
+    }
+    if let Some(ns) = e.slept_ns.filter(|_| e.kernel || e.op == Op::FifoOpen) {
+        words.push(format!("blocked for {}", human::duration(ns)));
+    }
+    if let (Op::FifoOpen, Some(cause)) = (e.op, e.cause) {
+        let mut text = "<= ".to_owned();
+        one_cause(&mut text, cause, story.get(cause));
+        words.push(text);
     }
     if e.layer == Some(Layer::Trap) {
         words.push("trapped".to_owned());

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::*;
 use ringer_kernel::file::{self, fd_table, FileRef, PipeEnd};
 use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::watch::watched;
-use ringer_kernel::pipe::Ctx;
+use ringer_kernel::pipe::{fifo, Ctx};
 use ringer_kernel::sys::socket_charged;
 use ringer_kernel::task::reap::{about_to_close, flush, forget_descriptor};
 use ringer_kernel::task::Process;
@@ -61,6 +61,9 @@ fn unused_after_close(k: &Ctx<'_, Shim>, p: &Process, fd: i32) -> bool {
         }
         _ => return true,
     };
+    if fifo::is_fifo(e.pipe) {
+        return true; // as far as the session is concerned
+    }
     let holders = e.pipe.readers.load(Acquire) + e.pipe.writers.load(Acquire);
     if holders > 1 || e.file.refs.load(Acquire) > 1 {
         return true; // not the last; whoever is asks
@@ -228,7 +231,8 @@ fn set_flags(
     if ret < 0 {
         return Verdict::Done(ret);
     }
-    f.file().flags.store((flags & KEPT) as u32, Release);
+    let both = f.file().flags.load(Acquire) & libc::O_RDWR as u32; // of a FIFO, for good
+    f.file().flags.store((flags & KEPT) as u32 | both, Release);
     if let Some(k) = entry.ctx(fd) {
         if flags & libc::O_ASYNC != 0 {
             tell_async(&k, fd, f);

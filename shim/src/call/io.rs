@@ -116,11 +116,11 @@ pub fn readv(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> Ve
         Some((_, other)) => return in_pieces(entry, fd, &other),
         None => return Verdict::Pass,
     };
-    if e.end != End::Read {
-        return Verdict::errno(libc::EBADF);
-    }
     if !e.pipe.is_ring() || !flags_known(flags) {
         return Verdict::Pass;
+    }
+    if e.end != End::Read {
+        return Verdict::errno(libc::EBADF);
     }
     let mut parts = match Vectored::import(iov, count) {
         Ok(parts) => parts,
@@ -233,11 +233,11 @@ pub fn writev(entry: &Entry, fd: i32, iov: usize, count: usize, flags: i32) -> V
         Some((_, other)) => return in_pieces(entry, fd, &other),
         None => return Verdict::Pass,
     };
-    if e.end != End::Write {
-        return Verdict::errno(libc::EBADF);
-    }
     if !e.pipe.is_ring() || !flags_known(flags) {
         return Verdict::Pass;
+    }
+    if e.end != End::Write {
+        return Verdict::errno(libc::EBADF);
     }
     let mut parts = match Vectored::import(iov, count) {
         Ok(parts) => parts,
@@ -333,10 +333,10 @@ pub fn finish_in_kernel(
 }
 
 /// A call that the kernel served, on an object that ringer knows: for the log.
-pub fn log_kernel_io(fd: i32, kind: Kind, ret: isize) {
+pub fn log_kernel_io(fd: i32, kind: Kind, ret: isize, ticks: u64) {
     let entry = Entry::enter();
     if let (Some((_, f)), Some(k)) = (lookup(&entry, fd), entry.ctx(fd)) {
-        f.log(&k.log, kind, (ret as i64, 0, 0));
+        f.log(&k.log, kind, (ret as i64, ticks, 0));
     }
     let _ = entry.leave();
 }

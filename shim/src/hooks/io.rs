@@ -4,7 +4,7 @@ use libc::{c_int, c_void, iovec, off_t, size_t, ssize_t};
 use ringer_kernel::log::Kind;
 
 use crate::arm::unarmed;
-use crate::call::{find, io, is_ours};
+use crate::call::{find, io, is_ours, kernel_wait};
 use crate::dispatch::kernel_io;
 use crate::entry::{once, run, Verdict};
 use crate::linger;
@@ -27,21 +27,24 @@ fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce(c_int) -> ssize_t) -> ssiz
         let ret = unarmed(|| real(hidden));
         return after_lingering(ret);
     }
+    let begun = kernel_wait::begin(fd, kind);
     let ret = unarmed(|| real(fd));
+    let ticks = kernel_wait::end(begun);
     if crate::tls::tls().writer().is_some() {
-        log(fd, kind, ret);
+        log(fd, kind, ret, ticks);
     }
     ret
 }
 
 /// The record has the kernel's convention; the program's errno stays as it is.
 #[cold]
-pub(super) fn log(fd: c_int, kind: Kind, ret: ssize_t) {
+pub(super) fn log(fd: c_int, kind: Kind, ret: ssize_t, ticks: u64) {
     // SAFETY: libc's own thread-local.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let kept = unsafe { *errno };
-    kernel_io(fd, kind, if ret < 0 { -(kept as isize) } else { ret });
+    let raw = if ret < 0 { -(kept as isize) } else { ret };
+    kernel_io(fd, kind, raw, ticks);
     // SAFETY: as above.
     unsafe { *errno = kept };
 }

@@ -12,6 +12,7 @@ mod io;
 mod mlock;
 mod mq;
 mod named;
+mod open;
 mod poll;
 mod process;
 pub use process::{cancelling, has_threads, make_key, test_cancel};

@@ -6,7 +6,7 @@ use libc::{
 use ringer_kernel::log::Kind;
 
 use crate::arm::unarmed;
-use crate::call::{has_ours, is_ours, message, rights, socket};
+use crate::call::{has_ours, is_ours, kernel_wait, message, rights, socket};
 use crate::entry::{run, Entry, Verdict};
 use crate::linger;
 use crate::next::{next, result};
@@ -49,9 +49,11 @@ fn call(
         let ret = unarmed(|| real(hidden));
         return super::io::after_lingering(ret);
     }
+    let begun = kernel_wait::begin(fd, kind);
     let ret = unarmed(|| real(fd));
+    let ticks = kernel_wait::end(begun);
     if crate::tls::tls().writer().is_some() {
-        super::io::log(fd, kind, ret);
+        super::io::log(fd, kind, ret, ticks);
     }
     ret
 }

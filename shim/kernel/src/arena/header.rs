@@ -133,6 +133,9 @@ pub struct Header {
     pub pairs_pending: AtomicU32,
     /// Names on which a process of the session listens, or has: see `unix::name`.
     pub listeners: [AtomicU32; 16],
+    /// Not 0: a process of the session has made or opened a FIFO, so whoever opens a file looks first
+    /// whether it is one.
+    pub fifos: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -211,6 +214,7 @@ impl Header {
             signals_queued: z(),
             pairs_pending: z(),
             listeners: [ZERO; 16],
+            fifos: z(),
         }
     }
 

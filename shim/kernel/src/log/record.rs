@@ -122,9 +122,9 @@ kinds! {
     ReadFailed = 23,
     /// read gave 0: no writer is left. b: stream position.
     Eof = 24,
-    /// Served by the kernel (observe mode or demoted): write. a: result.
+    /// Served by the kernel (observe mode or demoted): write. a: result; b: ticks that it took, if known.
     KernelWrite = 25,
-    /// Served by the kernel: read. a: result.
+    /// Served by the kernel: read. As KernelWrite.
     KernelRead = 26,
 
     /// Sleeps. a: 0 to read, 1 to write.
@@ -269,6 +269,12 @@ kinds! {
     MemfdCreate = 118,
     /// sem_post. a: 0 or -errno; b: the address; c: the value afterwards.
     SemPost = 119,
+    /// open of a FIFO begins: it waits if nobody has the other end open. a: flags; b, c: the last
+    /// bytes of the path.
+    FifoOpening = 160,
+    /// And is over. a: the descriptor, or -errno; b: flags; c: ticks that it took. cause: the opening of
+    /// the other end that it waited for.
+    FifoOpen = 161,
 }
 
 macro_rules! causes {
@@ -324,6 +330,7 @@ causes! {
     Addressed = 22, "bind, connect, or a message to an address";
     OutOfBand = 23, "out-of-band data";
     Seccomp = 25, "its holder restricts its system calls (seccomp)";
+    Fifo = 40, "a FIFO: anybody may open it by its name";
     NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
     /// Of a connection.
     Stranger = 26, "its other end is not ringer's";

@@ -24,6 +24,7 @@
 //! - C3. Reader killed before `tail` is stored: the bytes are still there for the next reader.
 
 pub mod demote;
+pub mod fifo;
 mod read;
 mod resize;
 pub mod slot;
@@ -146,7 +147,9 @@ pub struct Pipe {
 
     // Line 1: what the writer publishes.
     pub head: AtomicU64,
-    _line1: [AtomicU64; 7],
+    /// Of a FIFO: the record of the latest opening of each end. See `fifo`.
+    pub opened: [AtomicU64; 2],
+    _line1: [AtomicU64; 5],
     // Line 2: the writers' own.
     pub wlock: RobustLock,
     _pad2: AtomicU32,

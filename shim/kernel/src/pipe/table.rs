@@ -5,7 +5,7 @@ use crate::abi::limits::PAGE_SIZE;
 use crate::abi::Errno;
 use crate::arena::{alloc, layout, pages, Arena, Off};
 use crate::host::Host;
-use crate::log::Kind;
+use crate::log::{object, Kind};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
 
@@ -25,6 +25,17 @@ pub fn create<H: Host>(
     slots: u32,
     how: u32,
 ) -> Result<u32, Errno> {
+    create_as(k, (dev, ino), slots, how, object::PIPE)
+}
+
+/// As [`create`], of this [class](object).
+pub(super) fn create_as<H: Host>(
+    k: &Ctx<'_, H>,
+    (dev, ino): (u64, u64),
+    slots: u32,
+    how: u32,
+    class: u32,
+) -> Result<u32, Errno> {
     let slots_at = alloc::alloc(
         k.arena,
         k.me,
@@ -40,7 +51,8 @@ pub fn create<H: Host>(
             |s| pages::make::<Pipe>(k.arena, k.host, layout::PIPES, &h.pipes_made, s),
         )?;
         let p = get(k.arena, index)?;
-        p.id.store(h.object_ids.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
+        let number = h.object_ids.fetch_add(1, Relaxed).wrapping_add(1);
+        p.id.store(class | number, Relaxed);
         h.pipes_live.fetch_add(1, Relaxed);
         Some((index, p))
     });
@@ -115,7 +127,10 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
         &p.dev,
         &p.ino,
         &p.ino_copy,
-    ] {
+    ]
+    .into_iter()
+    .chain(&p.opened)
+    {
         word.store(0, Relaxed);
     }
     let asleep = p.rd_wait.sleepers.load(Relaxed) | p.wr_wait.sleepers.load(Relaxed) != 0;

@@ -14,7 +14,7 @@ use crate::file::{self, fd_table, End, EventfdFile, FileRef, SocketFile};
 use crate::host::Host;
 use crate::log::{Kind, Log};
 use crate::mqueue;
-use crate::pipe::{self, Ctx};
+use crate::pipe::{self, fifo, Ctx};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::OwnerId;
 use crate::unix;
@@ -67,7 +67,9 @@ pub fn forget_descriptor<H: Host>(k: &Ctx<'_, H>, file_slot: u32, unused: impl F
         }
     }
     let held = e.pipe.readers.load(Acquire) != 0 || e.pipe.writers.load(Acquire) != 0;
-    if !held && unused(e.pipe_slot()) {
+    if !held && fifo::is_fifo(e.pipe) {
+        fifo::forget_if_unused(k, e.pipe_slot());
+    } else if !held && unused(e.pipe_slot()) {
         pipe::release_if(k, e.pipe_slot(), generation);
     }
 }
@@ -129,7 +131,14 @@ pub fn reap_process(arena: &Arena, me: OwnerId, host: &impl Host, slot: u32) {
 pub fn forget_lingering<H: Host>(k: &Ctx<'_, H>, slot: u32) {
     let used = k.arena.header().tasks_used.load(Relaxed);
     for task in (1..used).map_while(|i| table::task(k.arena, i)) {
-        if task.process.load(Relaxed) == slot && task.linger.load(Relaxed) != 0 {
+        if task.process.load(Relaxed) != slot {
+            continue;
+        }
+        if let Some(opens) = fifo::opens(task) {
+            task.waits_for.store(0, Relaxed);
+            fifo::forget_if_unused(k, opens);
+        }
+        if task.linger.load(Relaxed) != 0 {
             let file_slot = task.linger.swap(0, AcqRel) as u32;
             if file_slot != 0 {
                 forget_descriptor(k, file_slot, |_| true);

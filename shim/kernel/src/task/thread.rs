@@ -15,6 +15,8 @@ pub mod waits {
     pub const EVENTFD: u32 = 1 << 24;
     pub const SOCKET: u32 = 2 << 24;
     pub const MQ: u32 = 3 << 24;
+    /// To open a FIFO: for the other end to be opened.
+    pub const FIFO_OPEN: u32 = 9 << 24;
     pub const TO_WRITE: u32 = 1 << 31;
 }
 
