@@ -1,4 +1,4 @@
-//! FIFOs in `ringer trace`, `ringer ps` and `ringer ipcs`.
+//! FIFOs, and what else the kernel serves, in `ringer trace`, `ringer ps` and `ringer ipcs`.
 
 use std::process::{Child, Stdio};
 
@@ -15,13 +15,18 @@ fn told(command: &str, session: &Name) -> Vec<Value> {
 
 /// The only FIFO of the session, once it is as `is` says.
 fn fifo_once(session: &Name, is: impl Fn(&Value) -> bool) -> Value {
+    once(session, "fifo#", is)
+}
+
+/// The only object of the session whose name begins so.
+fn once(session: &Name, class: &str, is: impl Fn(&Value) -> bool) -> Value {
     let mut found = Value::Null;
     wait_until(|| {
         let all = told("ipcs", session);
-        let fifo = all
+        let object = all
             .into_iter()
-            .find(|o| o["object"].as_str().is_some_and(|n| n.starts_with("fifo#")));
-        found = fifo.unwrap_or_default();
+            .find(|o| o["object"].as_str().is_some_and(|n| n.starts_with(class)));
+        found = object.unwrap_or_default();
         is(&found)
     });
     found
@@ -151,4 +156,30 @@ fn the_log_tells_for_whom_open_waited() {
     ] {
         assert!(lines.contains(part), "{part} is missing in {lines}");
     }
+}
+
+#[test]
+fn the_counter_of_a_polled_eventfd_and_who_waits_for_it() {
+    if native_only() {
+        return;
+    }
+    let (session, dir) = (Name::new("eventfd-kernel"), TempDir::new());
+    let script = "exec python3 -c 'import os, select
+e = os.eventfd(5); p = select.poll(); p.register(e); p.poll(0); input()
+os.eventfd_read(e)
+if os.fork() == 0: os.eventfd_read(e); os._exit(0)
+input(); os.eventfd_write(e, 1); os.wait(); input()'";
+    let mut script = Running::start(&session, &dir, script);
+    let polled = once(&session, "eventfd#", |e| e["mode"] == "kernel");
+    assert_eq!(
+        (&polled["counter"], &polled["sleeping_readers"]),
+        (&5.into(), &0.into())
+    );
+    script.go_on();
+    let read = once(&session, "eventfd#", |e| e["sleeping_readers"] == 1);
+    assert_eq!(read["counter"], 0);
+    let name = read["object"].as_str().unwrap().to_owned();
+    assert!(waits(&session).contains(&(name, "read".to_owned())));
+    script.go_on();
+    once(&session, "eventfd#", |e| e["sleeping_readers"] == 0);
 }

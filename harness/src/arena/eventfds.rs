@@ -8,8 +8,11 @@ use ringer_kernel::arena::{layout, Arena};
 use ringer_kernel::eventfd::{self, Eventfd, CLOSED};
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::mode;
+use ringer_kernel::task::waits;
 
 use super::descriptors::{Holder, Holders};
+use super::waiting::{self, Waiting};
+use crate::sys::procfs;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct EventfdView {
@@ -20,7 +23,7 @@ pub struct EventfdView {
     /// Why the kernel serves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
-    /// Of one in the kernel, ringer does not know.
+    /// 0 of one in the kernel, if its holders may not be looked into.
     pub counter: u64,
     pub semaphore: bool,
     pub holders: Vec<Holder>,
@@ -32,11 +35,12 @@ pub struct EventfdView {
 
 /// The eventfds that are in use, in the order of their numbers.
 pub fn eventfds(arena: &Arena, holders: &mut Holders) -> Vec<EventfdView> {
+    let waiting = waiting::all(arena);
     let mut found: Vec<EventfdView> = slots(arena)
         .map(|(slot, e)| {
             let mode = e.mode.load(Acquire);
             let cause = e.demote_cause.load(Relaxed);
-            EventfdView {
+            let mut view = EventfdView {
                 id: e.id.load(Relaxed),
                 mode: match mode {
                     mode::RING => "arena",
@@ -55,11 +59,26 @@ pub fn eventfds(arena: &Arena, holders: &mut Holders) -> Vec<EventfdView> {
                 sleeping_writers: e.wr_wait.sleepers.load(Relaxed),
                 writes: e.writes.load(Relaxed),
                 reads: e.reads.load(Relaxed),
+            };
+            if mode == mode::KERNEL {
+                ask_the_kernel(&mut view, waiting.of(waits::EVENTFD, slot));
             }
+            view
         })
         .collect();
     found.sort_by_key(|e| e.id);
     found
+}
+
+/// What the kernel has of an eventfd that it serves, by way of whoever holds it.
+fn ask_the_kernel(view: &mut EventfdView, waiting: Waiting) {
+    view.sleeping_readers = waiting.reading;
+    view.sleeping_writers = waiting.writing;
+    let counts = view.holders.iter();
+    let count = counts
+        .filter_map(|h| procfs::eventfd_count(h.pid, h.fd))
+        .next();
+    view.counter = count.unwrap_or(0);
 }
 
 /// Slots of the table of eventfds that are in use.

@@ -13,3 +13,4 @@ pub mod sockets;
 pub mod sysv;
 #[cfg(test)]
 mod tests;
+pub mod waiting;

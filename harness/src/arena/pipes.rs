@@ -1,6 +1,5 @@
 //! The pipes of an arena, as plain data.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::*;
 
 use serde::Serialize;
@@ -10,9 +9,10 @@ use ringer_kernel::arena::{layout, Arena};
 use ringer_kernel::log::{object, Cause};
 use ringer_kernel::pipe::slot::{SlotWord, Tail};
 use ringer_kernel::pipe::{self, mode, Pipe, SlotCell};
-use ringer_kernel::task::{self, waits};
+use ringer_kernel::task::waits;
 
 use super::descriptors::{Holder, Holders};
+use super::waiting::{self, Waiting};
 use crate::log::entry::Object;
 use crate::sys::peek;
 
@@ -53,13 +53,13 @@ pub struct PipeView {
 
 /// The pipes and FIFOs that are in use, in the order of their numbers.
 pub fn pipes(arena: &Arena, holders: &mut Holders) -> Vec<PipeView> {
-    let waiting = Waiting::all(arena);
+    let waiting = waiting::all(arena);
     let mut found: Vec<PipeView> = pipe_slots(arena)
         .map(|(slot, p)| {
             let ends = holders.by_pipe.remove(&slot).unwrap_or_default();
             let mut view = view(arena, p, ends);
             if view.mode == "kernel" {
-                ask_the_kernel(&mut view, waiting.get(&slot).copied().unwrap_or_default());
+                ask_the_kernel(&mut view, waiting.of(waits::PIPE, slot));
             }
             view
         })
@@ -116,39 +116,6 @@ fn ask_the_kernel(view: &mut PipeView, waiting: Waiting) {
         if view.object.class() == object::FIFO {
             view.path = peek::name(holder.pid, holder.fd);
         }
-    }
-}
-
-/// Threads in a call that the kernel serves.
-#[derive(Clone, Copy, Default)]
-struct Waiting {
-    reading: u32,
-    writing: u32,
-    opening_to_read: u32,
-    opening_to_write: u32,
-}
-
-impl Waiting {
-    /// By the pipe's slot.
-    fn all(arena: &Arena) -> HashMap<u32, Waiting> {
-        let mut all: HashMap<u32, Waiting> = HashMap::new();
-        let used = arena.header().tasks_used.load(Acquire);
-        for t in (1..used.min(layout::MAX_TASKS)).filter_map(|i| task::task(arena, i)) {
-            let what = t.waits_for.load(Relaxed);
-            let of_a_pipe = matches!(what & waits::CLASS, waits::PIPE | waits::FIFO_OPEN);
-            if what == 0 || !of_a_pipe || t.kernel_says_dead() {
-                continue;
-            }
-            let waiting = all.entry(what & waits::SLOT).or_default();
-            let opens = what & waits::CLASS == waits::FIFO_OPEN;
-            *match (opens, what & waits::TO_WRITE != 0) {
-                (false, false) => &mut waiting.reading,
-                (false, true) => &mut waiting.writing,
-                (true, false) => &mut waiting.opening_to_read,
-                (true, true) => &mut waiting.opening_to_write,
-            } += 1;
-        }
-        all
     }
 }
 

@@ -146,6 +146,15 @@ pub fn command_line(pid: u32) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+/// The counter of an eventfd, by a descriptor of `pid`'s. [proc(5), fdinfo: hexadecimal]
+pub fn eventfd_count(pid: u32, fd: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+    let count = text
+        .lines()
+        .find_map(|l| l.strip_prefix("eventfd-count:"))?;
+    u64::from_str_radix(count.trim(), 16).ok()
+}
+
 /// Whether another process that we can look into has the file mapped. Without /proc: perhaps.
 pub fn is_mapped_elsewhere(file: &Path) -> bool {
     let Ok(entries) = fs::read_dir("/proc") else {
