@@ -33,6 +33,13 @@ enum Shown {
 /// By the names of ringer-kernel's `Cause`.
 const CAUSES: &[(&str, Shown)] = &[
     (
+        "Fifo",
+        Shown::Elsewhere(
+            &["cli::fifos::who_waits_in_open_and_who_has_which_end"],
+            "a FIFO is the kernel's from the start and never goes there",
+        ),
+    ),
+    (
         "Observed",
         Shown::Elsewhere(
             &["harness/tests/trace.rs::observed_pipes_are_the_kernels"],
