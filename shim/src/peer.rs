@@ -322,6 +322,16 @@ pub fn disconnect(fd: i32) {
     sys!(libc::SYS_connect, fd, &raw const nobody, 2);
 }
 
+/// The peer is gone, and nothing of it is here: the real socket becomes what ringer's is.
+pub fn become_widowed(fd: i32, s: &SocketId, shut_bits: u32) {
+    if s.pair.socket(s.side).disconnected.load(Acquire) != 0 {
+        disconnect(fd);
+    }
+    if shut_bits != 0 {
+        shut_down(fd, shut_bits);
+    }
+}
+
 /// The peer is gone, and what it has sent is here: this process's descriptors of the socket become
 /// those of a new one, which has just that in it, and no peer either. `true`: done.
 pub fn replace(k: &Ctx<'_, Shim>, p: &Process, s: &SocketId) -> bool {

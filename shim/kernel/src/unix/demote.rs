@@ -57,6 +57,36 @@ pub fn demote<H: Host>(
     Ok(bytes)
 }
 
+/// As [`demote`], where `side`'s peer is gone and nothing is left to be received: nothing has to be
+/// moved, and one socket is enough. `real` makes of that what ringer knows: the bits of [`super::shut`].
+/// `false`: something is left, or to be told, and it is as it was.
+pub fn demote_widowed<H: Host>(
+    k: &Ctx<'_, H>,
+    p: &Pair,
+    side: Side,
+    real: impl FnOnce(u32),
+    cause: Cause,
+) -> bool {
+    table::lock(k, p);
+    let nothing_left = p.from(side.other()).is_empty() && !p.has_reset(k.arena, side);
+    let done = nothing_left && p.is_served();
+    if done {
+        real(p.shut.load(Acquire) >> (2 * side.bit()) & 3);
+        p.demote_cause.store(cause.raw(), Relaxed);
+        p.mode.store(mode::KERNEL, Release);
+        // What nobody will receive any more.
+        p.queues.iter().for_each(Queue::forget);
+    }
+    table::unlock(k, p, Progress::None);
+    if done {
+        k.arena.header().demotions.fetch_add(1, Relaxed);
+        let abc = (i64::from(cause.raw()), 0, 0);
+        let record = k.log.about(p, Kind::Demote, 0, abc);
+        p.wake_everybody(k.host, record);
+    }
+    done
+}
+
 fn move_all<H: Host>(
     k: &Ctx<'_, H>,
     p: &Pair,

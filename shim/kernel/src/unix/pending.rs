@@ -26,9 +26,8 @@
 //!   that. After: it is a pair whose peer is dead, its queue the truth.
 //! - C3. Killed before the copy is forgotten: nobody looks at it any more.
 
-use super::queue::Tail;
 use super::send::{send_with, Elsewhere};
-use super::{table, Append, Pair, Sent, Side};
+use super::{table, Append, Pair, Queue, Sent, Side};
 use crate::abi::{Errno, SysError};
 use crate::file::{self, role, SocketFile};
 use crate::host::{crash_point, Host, UserRead};
@@ -63,7 +62,7 @@ pub fn leave<H: Host>(k: &Ctx<'_, H>, p: &Pair, cause: Cause) -> bool {
         p.mode.store(mode::KERNEL, Release);
         table::count_pending_out(k);
         crash_point("unix.pending.left"); // C3
-        forget_copy(p);
+        p.queues.iter().for_each(Queue::forget); // a copy
     }
     table::unlock(k, p, Progress::None);
     if pending {
@@ -73,16 +72,6 @@ pub fn leave<H: Host>(k: &Ctx<'_, H>, p: &Pair, cause: Cause) -> bool {
         p.wake_everybody(k.host, record);
     }
     pending
-}
-
-/// What the real socket has.
-fn forget_copy(p: &Pair) {
-    for q in &p.queues {
-        q.freed.store(q.sent.load(Relaxed), Release);
-        q.read.store(q.written.load(Relaxed), Relaxed);
-        let pos = q.head.load(Relaxed);
-        q.tail.store(Tail { pos, off: 0 }.raw(), Release);
-    }
 }
 
 /// Who has accepted a connection, and which.

@@ -196,6 +196,14 @@ impl Queue {
         bytes != 0 || n > 1
     }
 
+    /// What is in it is gone. Under both locks.
+    pub(super) fn forget(&self) {
+        self.freed.store(self.sent.load(Relaxed), Release);
+        self.read.store(self.written.load(Relaxed), Relaxed);
+        let pos = self.head.load(Relaxed);
+        self.tail.store(Tail { pos, off: 0 }.raw(), Release);
+    }
+
     /// What is charged to the sender now.
     pub fn charged(&self) -> u64 {
         let freed = self.freed.load(Acquire);
