@@ -57,6 +57,7 @@ mod inbox;
 mod leaving;
 mod linger;
 mod next;
+mod pass;
 mod peer;
 mod pending;
 mod probe;

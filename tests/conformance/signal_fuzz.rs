@@ -20,7 +20,7 @@ both_worlds!(
 );
 
 // Natively only: where ringer traps system calls, it differs still.
-native_cases!(random_programs_of_all_kinds, {
+cases!(random_programs_of_all_kinds, {
     "short" => {
         compare("sigfuzz", 2000..2080, "250", "-");
     }
