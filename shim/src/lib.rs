@@ -68,6 +68,7 @@ mod session;
 mod siglog;
 mod signal;
 mod sockdiag;
+mod stacked;
 mod tls;
 mod trap;
 mod twin;

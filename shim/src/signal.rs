@@ -20,7 +20,7 @@ use crate::host;
 use crate::pass;
 use crate::pending::{self, bit, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, inbox, siglog, trap};
+use crate::{blocked, inbox, siglog, stacked};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -236,13 +236,13 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
 type Handler = extern "C" fn(i32, *mut Siginfo, *mut libc::ucontext_t);
 
 /// The real handler of every signal that the program handles.
-extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let tls = tls();
     // SAFETY: the kernel's frame.
     unsafe { pass::show_program(tls, uc) };
     // SAFETY: as above.
-    let below = unsafe { masked_below(uc) };
-    if below.is_some_and(|masked| masked & bit(sig) != 0) {
+    let below = unsafe { stacked::below(uc) };
+    if below.is_some_and(|below| below.in_force(0, tls.left.get()) & bit(sig) != 0) {
         blocked::defer(sig, info, uc);
         return;
     }
@@ -282,19 +282,21 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     inbox::flush(tls);
     let before = Before::of(tls);
     // SAFETY: as above.
-    let below = unsafe { masked_below(uc) }.map(|masked| masked & FORCED);
-    let masked = tls.masked.get();
-    let forced = match below {
-        Some(below) => masked | below,
-        None => truth.after(tls),
-    };
+    let below = unsafe { stacked::below(uc) };
+    let (masked, left) = (tls.masked.get(), tls.left.replace((0, 0)));
+    let in_force = below.map(|below| below.in_force(masked, left) & FORCED);
+    let forced = in_force.unwrap_or_else(|| truth.after(tls));
     let shown = real & !FORCED | before.named | forced;
     // SAFETY: as above.
     unsafe { *mask = shown };
     blocked::forget(tls); // the kernel has blocked more for the handler
-    let mut blocked = masked | below.unwrap_or(0) | a.mask & FORCED;
+    let mut blocked = in_force.unwrap_or(masked) | a.mask & FORCED;
     if is_forced(sig as usize) && a.flags & SA_NODEFER == 0 {
         blocked |= pending::bit(sig);
+    }
+    let (top, left) = left;
+    if top == uc as usize {
+        blocked = left; // one on top of it has set the mask
     }
     if blocked != tls.masked.get() {
         blockers::set_masked(tls, blocked);
@@ -324,11 +326,12 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     let real = before.again(tls, shown, then) | real & FORCED;
     // SAFETY: as above.
     unsafe { *mask = real };
-    // (One that was pushed below begins from what was before.)
-    let forced = if below.is_some() {
-        masked
-    } else {
-        then & FORCED
+    let forced = match below {
+        Some(below) => {
+            tls.left.set(below.left_with(then));
+            masked // from before them all
+        }
+        None => then & FORCED,
     };
     if forced != tls.masked.get() {
         blockers::set_masked(tls, forced);
@@ -336,51 +339,6 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     truth.resume(tls, below.is_some());
     pending::send_at_return(tls);
     inbox::send_at_return(tls, then);
-}
-
-/// What those handlers block on whose frames this one was pushed before they have begun: the kernel
-/// pushes a frame for each signal that is due, and the last runs first. It knows nothing of what blocks
-/// a forced signal, nor of what SIGSYS blocks. `None`: there are no such frames.
-///
-/// # Safety
-///
-/// As [`uc_mask`].
-pub unsafe fn masked_below(mut uc: *mut libc::ucontext_t) -> Option<u64> {
-    let mut masked = None;
-    // No more than there are signals.
-    for _ in 1..NSIG {
-        // SAFETY: the caller's; or a frame that the kernel has pushed before that one.
-        let rip = unsafe { rip_of(uc) };
-        // SAFETY: as above; the register is this thread's.
-        let rip = unsafe { *rip } as usize;
-        // If a handler begins there, its arguments are in place: number, siginfo and frame.
-        // SAFETY: as above.
-        let info = unsafe { register_of(uc, libc::REG_RSI) };
-        // SAFETY: as above.
-        let info = unsafe { *info } as *const Siginfo;
-        // SAFETY: as above.
-        let forced = || unsafe { trap::is_forced_frame(rip, info) };
-        if rip != trampoline as *const () as usize && !forced() {
-            break;
-        }
-        // SAFETY: as above.
-        let sig = unsafe { register_of(uc, libc::REG_RDI) };
-        // SAFETY: as above.
-        let sig = unsafe { *sig } as i32;
-        let a = action(sig as usize);
-        let own = if a.flags & SA_NODEFER == 0 {
-            bit(sig)
-        } else {
-            0
-        };
-        let unknown = if sig == libc::SIGSYS { !0 } else { FORCED };
-        masked = Some(masked.unwrap_or(0) | (a.mask | own) & unknown);
-        // SAFETY: as above.
-        let next = unsafe { register_of(uc, libc::REG_RDX) };
-        // SAFETY: as above.
-        uc = unsafe { *next } as *mut libc::ucontext_t;
-    }
-    masked
 }
 
 /// What a thread knew of its mask where a frame of the kernel's came, to be put back when the frame

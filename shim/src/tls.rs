@@ -125,6 +125,9 @@ pub struct Tls {
     pub back: Cell<u64>,
     /// The number of the last one.
     pub passing: Cell<u32>,
+    /// A frame whose handler has not begun, and the forced signals that a handler on top of it, which
+    /// has returned, has left blocked: see stacked.rs.
+    pub left: Cell<(usize, u64)>,
     pub in_hand_info: Cell<Siginfo>,
     /// Effective user and group, and when they were asked for: see call/sysv.rs.
     pub credentials: Cell<(u32, u32, u32)>,

@@ -13,6 +13,7 @@ use crate::pending;
 use crate::signal::{
     self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
 };
+use crate::stacked;
 use crate::tls::{tls, Siginfo, Tls};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
@@ -219,9 +220,11 @@ fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     // SAFETY: as above.
     let sent = unsafe { si_code(info) } <= 0;
     // SAFETY: as above.
-    let below = unsafe { signal::masked_below(uc) }.unwrap_or(0);
-    let blocked = tls.masked.get() & pending::bit(sig) != 0;
-    if sent && (blocked || below & pending::bit(sig) != 0) {
+    let below = unsafe { stacked::below(uc) };
+    let masked = tls.masked.get();
+    let in_force = below.map_or(masked, |below| below.in_force(masked, tls.left.get()));
+    let blocked = in_force & pending::bit(sig) != 0;
+    if sent && blocked {
         pending::keep(tls, sig, &kept, passed_on); // until it is unblocked; ignored or not
         return;
     }

@@ -88,7 +88,9 @@ pub const VARIANTS: &[Call] = &[
             libc::mq_timedsend(fd.number(), c"x".as_ptr(), 1, 0, &LATE)
         )
     }),
-    call!("sem_timedwait", Restart, |go| {
+    // (signal(7) has it among those that are restarted; but a wait with a timeout ends by
+    // ERESTART_RESTARTBLOCK, which a handler makes EINTR. [kernel/futex/waitwake.c futex_wait])
+    call!("sem_timedwait", Never, |go| {
         // SAFETY: a semaphore may be moved before it is made.
         let mut sem: libc::sem_t = unsafe { std::mem::zeroed() };
         // SAFETY: room for a semaphore.

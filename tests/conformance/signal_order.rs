@@ -341,3 +341,23 @@ cases!(handlers_within_handlers, {
         assert_eq!(journal::numbers(), [SIGUSR1, RTMIN, SIGUSR2]);
     }
 });
+
+deviates!(
+    a_frame_that_was_pushed_keeps_its_action,
+    "action-of-a-pushed-frame",
+    {
+        extern "C" fn first(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
+        extern "C" fn second(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            panic!("set after the frame was pushed");
+        }
+        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            signal::handle(SIGHUP, 0, second);
+        }
+        signal::handle(SIGHUP, 0, first);
+        signal::handle(SIGTERM, 0, on_top);
+        sig::block(u64::MAX);
+        sig::kill(getpid(), SIGHUP).unwrap();
+        sig::kill(getpid(), SIGTERM).unwrap();
+        sig::set_mask(0); // both frames are pushed, and SIGTERM's is on top
+    }
+);

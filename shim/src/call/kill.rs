@@ -76,18 +76,25 @@ fn room(s: &State) -> u32 {
     if limit > FEW {
         return limit;
     }
-    limit.saturating_sub(pending_of_user(Some(s)))
+    let others = pending_in_arena(Some(s)).saturating_add(procfs::pending_of_user());
+    limit.saturating_sub(others)
 }
 
 /// Whether a real-time signal for that process is too many. (The kernel counts what it has itself, and
 /// says who may not be sent any.)
 fn is_over(pid: i32) -> bool {
-    limit() <= FEW && pending_of_user(None) >= limit() && sys!(libc::SYS_kill, pid, 0) == 0
+    if limit() > FEW {
+        return false;
+    }
+    let in_arena = pending_in_arena(None);
+    in_arena > 0
+        && in_arena.saturating_add(procfs::pending_of_user()) >= limit()
+        && sys!(libc::SYS_kill, pid, 0) == 0
 }
 
-/// What is pending for the user, in the kernel and in the session's inboxes but for this one.
+/// What is pending for the user in the session's inboxes but for this one.
 #[cold]
-fn pending_of_user(but: Option<&State>) -> u32 {
+fn pending_in_arena(but: Option<&State>) -> u32 {
     let user = uid();
     let Some(arena) = attach::arena() else {
         return 0;
@@ -99,9 +106,7 @@ fn pending_of_user(but: Option<&State>) -> u32 {
         let thread = task::task(arena, s.task.load(Relaxed)).filter(|_| counts)?;
         thread.surely_alive().then(|| s.count.load(Relaxed))
     });
-    counts
-        .sum::<u32>()
-        .saturating_add(procfs::pending_of_user())
+    counts.sum()
 }
 
 /// siginfo_t of a signal that a process sends.
