@@ -165,6 +165,20 @@ pub fn show(tls: &Tls) {
     }
 }
 
+/// Runs `f`, a function of libc's that hands the thread's mask over to another program. Where nothing
+/// traps that by itself, the forced signals get into the real mask meanwhile.
+pub fn with_true_mask<R>(tls: &Tls, f: impl FnOnce() -> R) -> R {
+    if tls.is_armed() || tls.masked.get() == 0 {
+        return f();
+    }
+    hide(tls);
+    let before = add_to_mask(tls.masked.get());
+    let result = f();
+    set_mask(before & !FORCED);
+    show(tls);
+    result
+}
+
 /// A thread starts in a process that is not armed: it can be switched on later from outside.
 pub fn thread_starts() {
     let tls = tls();

@@ -41,12 +41,18 @@ pub struct Local {
     pub process: AtomicPtr<Process>,
     pub slot: AtomicU32,
     pub pid: AtomicU32,
+    /// See inbox.rs.
+    pub inbox: AtomicU32,
+    /// Whether pthread_create(3) was ever called.
+    pub has_threads: AtomicU32,
 }
 
 static NOBODY: Local = Local {
     process: AtomicPtr::new(core::ptr::null_mut()),
     slot: AtomicU32::new(0),
     pid: AtomicU32::new(0),
+    inbox: AtomicU32::new(0),
+    has_threads: AtomicU32::new(0),
 };
 static LOCAL: AtomicPtr<Local> = AtomicPtr::new((&raw const NOBODY).cast_mut());
 
@@ -63,7 +69,7 @@ pub fn arena() -> Option<&'static Arena> {
 }
 
 #[inline(always)]
-fn local() -> &'static Local {
+pub fn local() -> &'static Local {
     // SAFETY: points to `NOBODY` or to a page that is never unmapped.
     unsafe { &*LOCAL.load(Acquire) }
 }

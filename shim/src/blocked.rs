@@ -105,7 +105,7 @@ pub fn set(tls: &Tls, next: u64) {
     }
     let next = next & !FORCED;
     let (really, named) = (real(tls), tls.named.load(Relaxed));
-    if really & !next != 0 {
+    if really & !next != 0 || pending::due(tls) != 0 {
         return really_set(tls, next);
     }
     if named & !next != 0 {
@@ -139,6 +139,11 @@ fn really_set(tls: &Tls, next: u64) {
     really_block(tls, (named | due) & !real(tls));
     name(tls, 0);
     inbox::send_all(tls, due);
+    let forced = pending::due(tls);
+    if forced != 0 {
+        pending::block(forced);
+        pending::send(tls, forced);
+    }
     let edits = tls.edits.get();
     change(SIG_SETMASK, next);
     if tls.edits.get() != edits {
@@ -205,6 +210,7 @@ fn send_back(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t)
     // SAFETY: as above.
     unsafe { *frame = before | bit(sig) };
     tls.real.fetch_or(bit(sig), Relaxed);
+    tls.bounced.set(1);
     tls.named.fetch_and(!bit(sig), Relaxed);
     inbox::publish(tls);
     siglog::bounced(tls, sig);
@@ -212,6 +218,19 @@ fn send_back(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t)
     if inbox::pending(tls) & bit(sig) != 0 {
         return; // one is enough, and the first one stays
     }
+    change(SIG_BLOCK, bit(sig));
+    resend(sig, info, false);
+}
+
+/// A signal has come on the frame of a handler that blocks it and has not begun: it is pending until that
+/// one is over. In the trampoline, on its frame.
+#[cold]
+pub fn defer(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    // SAFETY: the kernel's frame.
+    let frame = unsafe { signal::uc_mask(uc) };
+    // SAFETY: as above.
+    unsafe { *frame |= bit(sig) };
+    signal::reinstall(sig as usize);
     change(SIG_BLOCK, bit(sig));
     resend(sig, info, false);
 }

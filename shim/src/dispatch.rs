@@ -69,6 +69,10 @@ impl Frame {
         self.get(libc::REG_RIP)
     }
 
+    pub fn set_rip(&mut self, rip: u64) {
+        self.set(libc::REG_RIP, rip);
+    }
+
     pub fn sp(&self) -> usize {
         self.get(libc::REG_RSP) as usize
     }
@@ -95,23 +99,6 @@ impl Frame {
         // SAFETY: as above.
         unsafe { *at = mask };
     }
-
-    pub fn altstack(&self) -> mask::Stack {
-        let at = self.stack();
-        // SAFETY: `new`'s promise; stack_t is `Stack`.
-        unsafe { at.read() }
-    }
-
-    pub fn set_altstack(&mut self, stack: mask::Stack) {
-        let at = self.stack();
-        // SAFETY: as in `altstack`.
-        unsafe { at.write(stack) };
-    }
-
-    fn stack(&self) -> *mut mask::Stack {
-        // SAFETY: `new`'s promise.
-        unsafe { (&raw mut (*self.uc).uc_stack).cast() }
-    }
 }
 
 /// A trapped call. What concerns ringer is done; the rest is `Pass`.
@@ -129,7 +116,10 @@ pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
         }
         libc::SYS_rt_sigprocmask => mask::rt_sigprocmask(frame),
         libc::SYS_rt_sigaction => mask::rt_sigaction(frame),
-        libc::SYS_sigaltstack => mask::sigaltstack(frame),
+        libc::SYS_sigaltstack => {
+            entry.tls.altstack_known.set(0);
+            Verdict::Pass
+        }
         libc::SYS_fork => process::fork(entry, frame, false),
         libc::SYS_vfork => process::fork(entry, frame, true),
         libc::SYS_clone => process::clone(entry, frame),
@@ -297,6 +287,31 @@ pub fn before(nr: i64, args: [usize; 6]) -> Option<kernel_wait::Begun> {
         _ => return None,
     };
     Some(kernel_wait::begin(fd as i32, kind))
+}
+
+/// Whether [`before`] or [`after`] has something to do where the kernel serves this call.
+pub fn has_after(nr: i64, [a, ..]: [usize; 6]) -> bool {
+    match nr {
+        libc::SYS_read | libc::SYS_readv | libc::SYS_write | libc::SYS_writev => {
+            call::is_ours(a as i32)
+        }
+        libc::SYS_open
+        | libc::SYS_openat
+        | libc::SYS_openat2
+        | libc::SYS_creat
+        | libc::SYS_pidfd_getfd
+        | libc::SYS_signalfd
+        | libc::SYS_signalfd4
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_setuid
+        | libc::SYS_setreuid
+        | libc::SYS_setresuid
+        | libc::SYS_setgid
+        | libc::SYS_setregid
+        | libc::SYS_setresgid => true,
+        _ => false,
+    }
 }
 
 /// After a trapped call that the kernel served: what it opened may be an end of a pipe of ours,

@@ -118,6 +118,21 @@ ringer_clone_thread:
     xor eax, eax
     ret
 
+    # The program's own system call, with all its registers: see pass.rs.
+    .globl ringer_pass
+    .hidden ringer_pass
+    .globl ringer_passed
+    .hidden ringer_passed
+    .globl ringer_pass_end
+    .hidden ringer_pass_end
+ringer_pass:
+    syscall
+ringer_passed:
+    mov rcx, qword ptr [rip + ringer_tls@GOTTPOFF]
+    mov rcx, qword ptr fs:[rcx + {back}]
+    jmp rcx
+ringer_pass_end:
+
     .globl ringer_gate_end
     .hidden ringer_gate_end
     nop
@@ -188,6 +203,7 @@ ringer_copy_fault:
     .text
 "#,
     started = sym crate::call::process::thread_started,
+    back = const core::mem::offset_of!(crate::tls::Tls, back),
 );
 
 extern "C" {

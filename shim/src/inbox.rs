@@ -24,8 +24,12 @@ mod phase {
     pub const NEVER: u32 = 2;
 }
 
-/// This process's, in its own memory: a forked child begins with SHUT.
-static PHASE: AtomicU32 = AtomicU32::new(phase::SHUT);
+/// This process's: a forked child begins with SHUT, whoever has forked it.
+#[inline(always)]
+fn phase() -> &'static AtomicU32 {
+    &attach::local().inbox
+}
+
 /// Signals for which this process has ever made a signalfd: they are the kernel's.
 static BY_KERNEL: AtomicU64 = AtomicU64::new(0);
 
@@ -51,7 +55,7 @@ const NEVER_BY_KERNEL: u64 =
 
 #[inline(always)]
 pub fn is_open(tls: &Tls) -> bool {
-    PHASE.load(Relaxed) == phase::OPEN && tls.in_vfork.get() == 0
+    phase().load(Relaxed) == phase::OPEN && tls.in_vfork.get() == 0
 }
 
 /// This process's place for pending signals.
@@ -63,7 +67,7 @@ pub fn state(tls: &Tls) -> Option<&'static State> {
 /// A call was made that goes without the kernel once the inbox is open.
 #[inline(always)]
 pub fn gains(tls: &Tls) {
-    if PHASE.load(Relaxed) == phase::SHUT && tls.in_vfork.get() == 0 {
+    if phase().load(Relaxed) == phase::SHUT && tls.in_vfork.get() == 0 {
         consider();
     }
 }
@@ -75,7 +79,7 @@ fn consider() {
     }
     let entry = Entry::enter();
     if open(&entry).is_none() {
-        PHASE.store(phase::NEVER, Relaxed);
+        phase().store(phase::NEVER, Relaxed);
     }
     let _ = entry.leave();
 }
@@ -100,7 +104,7 @@ fn open(entry: &Entry) -> Option<()> {
     }
     let uid = sys!(libc::SYS_getuid) as u32;
     signal::open(k.arena, k.me, k.host, s, entry.tls.task_slot.get(), uid);
-    PHASE.store(phase::OPEN, Relaxed);
+    phase().store(phase::OPEN, Relaxed);
     blocked::forget(entry.tls);
     publish(entry.tls);
     Some(())
@@ -371,13 +375,13 @@ pub fn shut(tls: &Tls, for_good: bool) {
     hand_over(tls);
     let next = if for_good { phase::NEVER } else { phase::SHUT };
     if tls.in_vfork.get() == 0 {
-        PHASE.store(next, Relaxed);
+        phase().store(next, Relaxed);
     }
 }
 
 /// In a forked child nothing is pending, and its place is its own.
 pub fn forget_in_child() {
-    PHASE.store(phase::SHUT, Relaxed);
+    phase().store(phase::SHUT, Relaxed);
     HANDED_OVER.store(0, Relaxed);
 }
 

@@ -246,3 +246,21 @@ pub fn comm() -> [u8; 16] {
     sys!(libc::SYS_prctl, PR_GET_NAME, name.as_mut_ptr());
     name
 }
+
+/// Signals that the kernel has queued for this process's user: the first number of SigQ in
+/// /proc/self/status. See proc(5).
+pub fn pending_of_user() -> u32 {
+    const FIELD: &[u8] = b"\nSigQ:\t";
+    let mut buf = [0u8; 2048];
+    let n = slurp(&Path::new().text("/proc/thread-self/status"), &mut buf);
+    let text = usize::try_from(n).ok().and_then(|n| buf.get(..n));
+    let Some(text) = text else { return 0 };
+    let at = text.windows(FIELD.len()).position(|w| w == FIELD);
+    let digits = at
+        .and_then(|at| text.get(at + FIELD.len()..))
+        .unwrap_or(&[]);
+    let digits = digits.iter().take_while(|b| b.is_ascii_digit());
+    digits.fold(0u32, |n, b| {
+        n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))
+    })
+}

@@ -167,8 +167,9 @@ pub fn kernel_sent(pending: Option<Pending>, ret: isize) {
 
 /// As [`kernel_sends`], of a call by number. (If the kernel refuses, no handler and no end will name
 /// this record.)
-pub fn passes(entry: &Entry, pid: i32, sig: i32, code: i32) {
-    let Some(k) = entry.ctx(-1).filter(|k| k.log.is_on()) else {
+/// `tid`: of the thread that it is for, 0 if it is for the process.
+pub fn passes(entry: &Entry, (pid, tid): (i32, i32), sig: i32, code: i32) {
+    let Some(k) = entry.ctx(tid.max(0)).filter(|k| k.log.is_on()) else {
         return;
     };
     let what = sending(sig, sent::BY_KERNEL, code);
@@ -213,6 +214,18 @@ fn cause(tls: &Tls, sig: i32, info: &Siginfo) -> u64 {
 /// A handler is about to be called. The record, for [`returned`].
 #[inline(always)]
 pub fn handler(tls: &Tls, sig: i32, info: &Siginfo, address: usize, known: u64) -> (u64, u64) {
+    handler_upon(tls, sig, info, (address, known), || 0)
+}
+
+/// As [`handler`]; `upon`: what it comes upon, as the record has it.
+#[inline(always)]
+pub fn handler_upon(
+    tls: &Tls,
+    sig: i32,
+    info: &Siginfo,
+    (address, known): (usize, u64),
+    upon: impl FnOnce() -> u64,
+) -> (u64, u64) {
     if !is_on(tls) {
         return (0, 0);
     }
@@ -221,7 +234,11 @@ pub fn handler(tls: &Tls, sig: i32, info: &Siginfo, address: usize, known: u64) 
     } else {
         cause(tls, sig, info)
     };
-    let abc = (i64::from(sig), address as u64, origin(info));
+    let abc = (
+        i64::from(sig) | (upon() << 8) as i64,
+        address as u64,
+        origin(info),
+    );
     // Its siginfo lies on its frame: of two that lie in the same place one is gone.
     let frame = (core::ptr::from_ref(info).addr() >> 4) as i32 & i32::MAX;
     (

@@ -17,9 +17,10 @@ use crate::call::truth;
 use crate::entry::Delivered;
 use crate::gate::{self, sys};
 use crate::host;
-use crate::pending::{self, FORCED_DUE, NOTED};
+use crate::pass;
+use crate::pending::{self, bit, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, inbox, siglog};
+use crate::{blocked, inbox, siglog, stacked};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -235,8 +236,16 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
 type Handler = extern "C" fn(i32, *mut Siginfo, *mut libc::ucontext_t);
 
 /// The real handler of every signal that the program handles.
-extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let tls = tls();
+    // SAFETY: the kernel's frame.
+    unsafe { pass::show_program(tls, uc) };
+    // SAFETY: as above.
+    let below = unsafe { stacked::below(uc) };
+    if below.is_some_and(|below| below.in_force(0, tls.left.get()) & bit(sig) != 0) {
+        blocked::defer(sig, info, uc);
+        return;
+    }
     if blocked::bounce(tls, sig, info, uc) {
         return;
     }
@@ -273,23 +282,30 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     inbox::flush(tls);
     let before = Before::of(tls);
     // SAFETY: as above.
-    let below = unsafe { stacked_on(uc) };
-    let forced = match below {
-        Some(below) => tls.masked.get() | action(below).mask & FORCED,
-        None => truth.after(tls),
-    };
+    let below = unsafe { stacked::below(uc) };
+    let (masked, left) = (tls.masked.get(), tls.left.replace((0, 0)));
+    let in_force = below.map(|below| below.in_force(masked, left) & FORCED);
+    let forced = in_force.unwrap_or_else(|| truth.after(tls));
     let shown = real & !FORCED | before.named | forced;
     // SAFETY: as above.
     unsafe { *mask = shown };
     blocked::forget(tls); // the kernel has blocked more for the handler
-    let mut blocked = tls.masked.get() | a.mask & FORCED;
+    let mut blocked = in_force.unwrap_or(masked) | a.mask & FORCED;
     if is_forced(sig as usize) && a.flags & SA_NODEFER == 0 {
         blocked |= pending::bit(sig);
+    }
+    let (top, left) = left;
+    if top == uc as usize {
+        blocked = left; // one on top of it has set the mask
     }
     if blocked != tls.masked.get() {
         blockers::set_masked(tls, blocked);
     }
-    let selector = tls.selector.get();
+    if sig == libc::SIGSYS {
+        // The kernel has not: it would block them for our traps as well.
+        crate::arm::add_to_mask(a.mask & !FORCED);
+    }
+    let (selector, back) = (tls.selector.get(), tls.back.get());
     if tls.dispatched.get() != 0 && crate::arm::is_armed() {
         tls.selector.set(1);
     }
@@ -297,42 +313,32 @@ pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucon
     // takes only the number ignores the rest).
     let handler = unsafe { core::mem::transmute::<usize, Handler>(a.handler) };
     // SAFETY: the kernel's siginfo, live as the frame is.
-    let record = siglog::handler(tls, sig, unsafe { &*info }, a.handler, 0);
+    let info_now = unsafe { &*info };
+    // SAFETY: the kernel's frame.
+    let upon = || unsafe { pass::interrupted(tls, uc) };
+    let record = siglog::handler_upon(tls, sig, info_now, (a.handler, 0), upon);
     handler(sig, info, uc);
     tls.selector.set(selector);
+    tls.back.set(back);
     // SAFETY: as above.
     let then = unsafe { *mask };
     siglog::returned(tls, sig, record, then);
     let real = before.again(tls, shown, then) | real & FORCED;
     // SAFETY: as above.
     unsafe { *mask = real };
-    if then & FORCED != tls.masked.get() {
-        blockers::set_masked(tls, then & FORCED);
+    let forced = match below {
+        Some(below) => {
+            tls.left.set(below.left_with(then));
+            masked // from before them all
+        }
+        None => then & FORCED,
+    };
+    if forced != tls.masked.get() {
+        blockers::set_masked(tls, forced);
     }
     truth.resume(tls, below.is_some());
     pending::send_at_return(tls);
     inbox::send_at_return(tls, then);
-}
-
-/// The signal on whose frame this one was pushed before its handler has begun: the kernel pushes a
-/// frame for each that is due, and the last runs first.
-///
-/// # Safety
-///
-/// As [`uc_mask`].
-unsafe fn stacked_on(uc: *mut libc::ucontext_t) -> Option<usize> {
-    // SAFETY: the caller's.
-    let rip = unsafe { rip_of(uc) };
-    // SAFETY: as above; the register is this thread's.
-    let at = unsafe { *rip } as usize;
-    if at != trampoline as *const () as usize {
-        return None;
-    }
-    // Its first argument is in place already.
-    // SAFETY: as above.
-    let rdi = unsafe { register_of(uc, libc::REG_RDI) };
-    // SAFETY: as above.
-    Some(unsafe { *rdi } as usize)
 }
 
 /// What a thread knew of its mask where a frame of the kernel's came, to be put back when the frame

@@ -118,8 +118,16 @@ pub struct Tls {
     pub in_hand_private: Cell<u32>,
     /// How often a handler has edited the mask in its frame.
     pub edits: Cell<u32>,
-    _pad_2: Cell<u32>,
+    /// One has come that was blocked by name only, and a trap may not have seen it yet.
+    pub bounced: Cell<u32>,
     _end: Cell<u32>,
+    /// Where a call that the program makes itself goes on: see pass.rs.
+    pub back: Cell<u64>,
+    /// The number of the last one.
+    pub passing: Cell<u32>,
+    /// A frame whose handler has not begun, and the forced signals that a handler on top of it, which
+    /// has returned, has left blocked: see stacked.rs.
+    pub left: Cell<(usize, u64)>,
     pub in_hand_info: Cell<Siginfo>,
     /// Effective user and group, and when they were asked for: see call/sysv.rs.
     pub credentials: Cell<(u32, u32, u32)>,

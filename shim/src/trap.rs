@@ -8,11 +8,13 @@ use crate::call::{kernel_wait, mask, truth};
 use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
+use crate::pass;
 use crate::pending;
 use crate::signal::{
     self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
 };
-use crate::tls::{tls, Siginfo};
+use crate::stacked;
+use crate::tls::{tls, Siginfo, Tls};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
 const SYS_USER_DISPATCH: i32 = 2;
@@ -68,12 +70,36 @@ unsafe fn si_code(info: *const Siginfo) -> i32 {
 extern "C" fn on_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     // SAFETY: the kernel's frame.
     if unsafe { si_code(info) } != SYS_USER_DISPATCH {
+        // SAFETY: as above.
+        unsafe { pass::show_program(tls(), uc) };
+        // SAFETY: as above.
+        unsafe { show_call(info, uc) };
         forward(sig, info, uc);
         return;
     }
     // SAFETY: as above; nobody else has the frame.
     let mut frame = unsafe { Frame::new(uc) };
     serve(&mut frame, uc);
+}
+
+/// SECCOMP_RET_TRAP says where the call was made: that is where the program made it.
+///
+/// # Safety
+///
+/// A SIGSYS frame's, whose handler has just begun.
+unsafe fn show_call(info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    const SYS_SECCOMP: i32 = 1;
+    // SAFETY: the caller's.
+    if unsafe { si_code(info) } != SYS_SECCOMP {
+        return;
+    }
+    // SAFETY: the caller's.
+    let rip = unsafe { signal::rip_of(uc) };
+    // SAFETY: the caller's; the register is this thread's.
+    let rip = unsafe { *rip } as u64;
+    // SAFETY: the caller's.
+    let [_, _, si_call_addr, ..] = unsafe { &mut *info };
+    *si_call_addr = rip;
 }
 
 fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
@@ -86,6 +112,7 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
         return;
     }
     let entry = Entry::enter();
+    mask::keep_bounced(tls, frame);
     tls.layer.set(u32::from(layer::TRAP));
     let verdict = dispatch::call(&entry, frame);
     tls.layer.set(0);
@@ -96,63 +123,73 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
             &task.by_trap
         });
     }
+    let noted = tls.note.get() != 0;
+    let restart = leave(entry, frame, uc);
     match verdict {
-        Verdict::Done(ret) => {
-            frame.set_ret(ret);
-            leave(entry, uc);
-        }
-        Verdict::Restart => {
-            let noted = entry.tls.note.get() != 0;
-            if leave(entry, uc) || !noted {
-                frame.again();
-            } else {
-                frame.set_ret(-(libc::EINTR as isize));
-            }
-        }
-        Verdict::Pass => {
-            let noted = entry.tls.note.get() != 0;
-            leave(entry, uc);
-            let hidden = crate::linger::stand_in();
-            if noted && hidden.is_none() && frame.nr() != libc::SYS_exit_group {
-                // The signal comes first, where the program made the call. (One that has done its
-                // part, or waited on a file that is closed by now, can not be made again.)
-                frame.again();
-                return;
-            }
-            // Outside: it may block, and signals are to be handled meanwhile.
-            mask::settle_in(tls, frame);
-            let nr = frame.nr();
-            let mut args = frame.args();
-            if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
-                *fd = hidden as usize; // only a read or write that waited has one
-            }
-            let edits = tls.edits.get();
-            let begun = dispatch::before(nr, args);
-            let ret = truth::call(tls, nr, args);
-            let ticks = begun.map_or(0, kernel_wait::end);
-            if tls.edits.get() != edits {
-                // A handler that the call let in has set the mask from here on.
-                blocked::forget(tls);
-                frame.set_mask(blocked::real(tls));
-            }
-            frame.set_ret(ret);
-            if hidden.is_some() {
-                crate::linger::done_by_kernel();
-            }
-            dispatch::after(frame, nr, ret, ticks);
-        }
+        Verdict::Done(ret) => frame.set_ret(ret),
+        Verdict::Restart if restart || !noted => frame.again(),
+        Verdict::Restart => frame.set_ret(-(libc::EINTR as isize)),
+        Verdict::Pass => pass_on(tls, frame, noted),
     }
 }
 
+/// The call is the kernel's. Outside the shim: it may block, and signals are to be handled meanwhile.
+fn pass_on(tls: &Tls, frame: &mut Frame, noted: bool) {
+    let hidden = crate::linger::stand_in();
+    if noted && hidden.is_none() && frame.nr() != libc::SYS_exit_group {
+        // The signal comes first, where the program made the call. (One that has done its
+        // part, or waited on a file that is closed by now, can not be made again.)
+        frame.again();
+        return;
+    }
+    mask::settle_in(tls, frame);
+    let nr = frame.nr();
+    let mut args = frame.args();
+    if hidden.is_none() && !dispatch::has_after(nr, args) && truth::is_plain(tls, nr, args) {
+        pass::leave_for(tls, frame);
+        return;
+    }
+    if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
+        *fd = hidden as usize; // only a read or write that waited has one
+    }
+    let edits = tls.edits.get();
+    let begun = dispatch::before(nr, args);
+    let ret = truth::call(tls, nr, args);
+    let ticks = begun.map_or(0, kernel_wait::end);
+    if tls.edits.get() != edits {
+        // A handler that the call let in has set the mask from here on.
+        blocked::forget(tls);
+        frame.set_mask(blocked::real(tls));
+    }
+    frame.set_ret(ret);
+    if hidden.is_some() {
+        crate::linger::done_by_kernel();
+    }
+    dispatch::after(frame, nr, ret, ticks);
+}
+
 /// Leaves the shim; a noted signal is delivered when the frame is left. Whether it restarts.
-fn leave(entry: Entry, uc: *mut libc::ucontext_t) -> bool {
+fn leave(entry: Entry, frame: &mut Frame, uc: *mut libc::ucontext_t) -> bool {
     let tls = entry.tls;
+    mask::keep_bounced(tls, frame);
     let mut restart = false;
     if tls.depth.get() == 1 && tls.note.get() != 0 {
         restart = signal::deliver_at(tls, uc);
     }
     let _ = entry.leave();
     restart
+}
+
+/// Whether a frame with this rip is of a forced signal whose handler has not begun, and is not a trap.
+///
+/// # Safety
+///
+/// If it is the beginning of such a handler, `info` is that frame's.
+pub unsafe fn is_forced_frame(rip: usize, info: *const Siginfo) -> bool {
+    // SAFETY: the caller's.
+    let is_sent_sigsys = || unsafe { si_code(info) } != SYS_USER_DISPATCH;
+    rip == on_fault as *const () as usize
+        || rip == on_sigsys as *const () as usize && is_sent_sigsys()
 }
 
 extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
@@ -164,6 +201,8 @@ extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) 
         unsafe { *rip = exit as i64 };
         return;
     }
+    // SAFETY: as above.
+    unsafe { pass::show_program(tls(), uc) };
     forward(sig, info, uc);
 }
 
@@ -180,7 +219,11 @@ fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     }
     // SAFETY: as above.
     let sent = unsafe { si_code(info) } <= 0;
-    let blocked = tls.masked.get() & pending::bit(sig) != 0;
+    // SAFETY: as above.
+    let below = unsafe { stacked::below(uc) };
+    let masked = tls.masked.get();
+    let in_force = below.map_or(masked, |below| below.in_force(masked, tls.left.get()));
+    let blocked = in_force & pending::bit(sig) != 0;
     if sent && blocked {
         pending::keep(tls, sig, &kept, passed_on); // until it is unblocked; ignored or not
         return;

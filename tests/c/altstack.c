@@ -278,7 +278,38 @@ static void overflow_without_it(void) {
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+static long raw(long nr, const void *a, const void *b) {
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b) : "rcx", "r11", "memory");
+    return result;
+}
+
+static void nothing(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info, (void)context;
+}
+
+/* A stack that was given up is not written to any more: the thread may free it. Also if all signals
+ * are to be handled on it, as in Go. */
+static void given_up(void) {
+    for (int number = 1; number < 32; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            handle(number, SA_ONSTACK, nothing);
+    stack_t on = {.ss_sp = one, .ss_size = SIZE}, off = {.ss_flags = SS_DISABLE}, now;
+    EQUAL(raw(SYS_sigaltstack, &on, NULL), 0);
+    EQUAL(raw(SYS_kill, (void *)(long)getpid(), (void *)SIGUSR1), 0);
+    EQUAL(raw(SYS_sigaltstack, &off, &now), 0);
+    CHECK(now.ss_sp == one && now.ss_flags == 0);
+    EQUAL(raw(SYS_sigaltstack, NULL, &now), 0);
+    EQUAL(now.ss_flags, SS_DISABLE);
+    memset(one, 0x55, SIZE);
+    EQUAL(raw(SYS_kill, (void *)(long)getpid(), (void *)SIGUSR1), 0);
+    raw(SYS_getppid, NULL, NULL);
+    for (int i = 0; i < SIZE; i++)
+        EQUAL(one[i], 0x55);
+}
+
 static const struct part parts[] = {
+    {"given_up", given_up},
     {"read_back", read_back},
     {"errors", errors},
     {"handler_is_on_it", handler_is_on_it},

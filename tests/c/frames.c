@@ -172,6 +172,116 @@ static void direction_flag(void) {
     EQUAL(flags & 0x400, 0x400);
 }
 
+extern char after_kill[], at_wait[], after_pause[];
+
+static void look_behind_the_call(int number, siginfo_t *info, void *context) {
+    greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+    EQUAL(r[REG_RIP], after_kill);
+    EQUAL(r[REG_RCX], after_kill);
+    EQUAL(r[REG_RAX], 0);
+    EQUAL(r[REG_RSI], SIGUSR1);
+    ran++;
+    (void)number, (void)info;
+}
+
+/* A call that sends a signal is over when its handler runs. */
+static void rip_is_behind_the_call(void) {
+    long pid = getpid(), result;
+    handle(SIGUSR1, 0, look_behind_the_call);
+    for (int i = 1; i <= 100; i++) {
+        __asm__ volatile("syscall\nafter_kill:" : "=a"(result) : "a"(SYS_kill), "D"(pid), "S"(SIGUSR1) : "rcx", "r11", "memory");
+        EQUAL(result, 0);
+        EQUAL(ran, i);
+    }
+}
+
+static void look_at_restart(int number, siginfo_t *info, void *context) {
+    greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+    if (r[REG_RIP] == (greg_t)at_wait) { /* else it came before the call, or after it */
+        EQUAL(r[REG_RAX], SYS_wait4);
+        ran++;
+    }
+    (void)number, (void)info;
+}
+
+/* One that is to be restarted has not been made. */
+static void rip_is_at_a_restarted_call(void) {
+    handle(SIGALRM, SA_RESTART, look_at_restart);
+    struct itimerval every = {{0, 10000}, {0, 10000}};
+    setitimer(ITIMER_REAL, &every, NULL);
+    while (ran == 0) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            usleep(100000);
+            _exit(3);
+        }
+        int status;
+        long result;
+        register long r10 __asm__("r10") = 0;
+        __asm__ volatile("at_wait: syscall"
+                         : "=a"(result)
+                         : "a"(SYS_wait4), "D"((long)pid), "S"(&status), "d"(0L), "r"(r10)
+                         : "rcx", "r11", "memory");
+        EQUAL(result, pid);
+        EQUAL(WEXITSTATUS(status), 3);
+    }
+}
+
+static void look_at_interrupted(int number, siginfo_t *info, void *context) {
+    greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+    if (r[REG_RIP] == (greg_t)after_pause) { /* else it came before the call */
+        EQUAL(r[REG_RAX], -EINTR);
+        ran++;
+    }
+    (void)number, (void)info;
+}
+
+/* One that was interrupted has its result. */
+static void rip_is_behind_an_interrupted_call(void) {
+    handle(SIGALRM, SA_RESTART, look_at_interrupted);
+    struct itimerval every = {{0, 20000}, {0, 20000}};
+    setitimer(ITIMER_REAL, &every, NULL);
+    long result;
+    __asm__ volatile("syscall\nafter_pause:" : "=a"(result) : "a"(SYS_pause) : "rcx", "r11", "memory");
+    EQUAL(result, -EINTR);
+    CHECK(ran > 0);
+}
+
+static long raw(long nr, long a, long b, long c) {
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return result;
+}
+
+static int null_fd;
+static char bytes[4096];
+
+static void calls(int number, siginfo_t *info, void *context) {
+    EQUAL(raw(SYS_write, null_fd, (long)bytes, 77), 77);
+    EQUAL(raw(SYS_getppid, 0, 0, 0), getppid());
+    ran++;
+    (void)number, (void)info, (void)context;
+}
+
+/* Each call has its own result, whatever calls the handlers make that come between. */
+static void calls_in_calls(void) {
+    null_fd = open("/dev/null", O_WRONLY);
+    handle(SIGALRM, SA_RESTART | SA_NODEFER, calls);
+    handle(SIGPROF, 0, calls);
+    struct itimerval every = {{0, 150}, {0, 150}};
+    setitimer(ITIMER_REAL, &every, NULL);
+    struct itimerval other = {{0, 1000}, {0, 1000}};
+    setitimer(ITIMER_PROF, &other, NULL);
+    for (long i = 0; ran < 2000; i++) {
+        EQUAL(raw(SYS_write, null_fd, (long)bytes, i % 4096), i % 4096);
+        if (i % 64 == 0) {
+            int before = ran;
+            EQUAL(raw(SYS_kill, getpid(), SIGALRM, 0), 0);
+            CHECK(ran > before);
+        }
+    }
+}
+
 /* --- the mask in the frame --- */
 
 static void edit_saved(int number, siginfo_t *info, void *context) {
@@ -294,6 +404,10 @@ static const struct part parts[] = {
     {"red_zone", red_zone},
     {"see_registers", see_registers},
     {"direction_flag", direction_flag},
+    {"rip_is_behind_the_call", rip_is_behind_the_call},
+    {"rip_is_at_a_restarted_call", rip_is_at_a_restarted_call},
+    {"rip_is_behind_an_interrupted_call", rip_is_behind_an_interrupted_call},
+    {"calls_in_calls", calls_in_calls},
     {"edit_mask", edit_mask},
     {"edit_mask_with_pending", edit_mask_with_pending},
     {"edit_mask_in_sigsuspend", edit_mask_in_sigsuspend},

@@ -175,7 +175,7 @@ cases!(what_sigaction_refuses, {
     }
 });
 
-unarmed_cases!(bad_pointers_are_found_in_order, {
+cases!(bad_pointers_are_found_in_order, {
     "bad pointers" => {
         assert_eq!(rt_sigaction(SIGUSR1, 8, 0, 8), Err(EFAULT));
         assert_eq!(rt_sigaction(SIGUSR1, 0, 8, 8), Err(EFAULT));

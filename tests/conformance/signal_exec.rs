@@ -144,7 +144,7 @@ cases!(exec_keeps_and_forgets, {
     }
 });
 
-native_cases!(exec_keeps_all_of_the_mask, {
+cases!(exec_keeps_all_of_the_mask, {
     "a mask of everything" => {
         let all = !bits(&[SIGKILL, SIGSTOP, 32, 33]);
         with_both(|| assert_eq!(sig::set_mask(u64::MAX), 0), &format!("state blocked={all:x}"));

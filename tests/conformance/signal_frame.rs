@@ -17,9 +17,13 @@ parts! { frames:
     edit_mask
     edit_mask_with_pending
     edit_mask_in_sigsuspend
-    ; unarmed:
+
     see_registers
     direction_flag
+    rip_is_behind_the_call
+    rip_is_at_a_restarted_call
+    rip_is_behind_an_interrupted_call
+    calls_in_calls
 }
 
 parts! { altstack:
@@ -35,6 +39,7 @@ parts! { altstack:
     read_back
     flag_without_a_stack
     autodisarm
+    given_up
     edited_in_the_frame
 }
 

@@ -19,10 +19,11 @@ both_worlds!(
     }
 );
 
-// Natively only: where ringer traps system calls, it differs still.
-native_cases!(random_programs_of_all_kinds, {
+cases!(random_programs_of_all_kinds, {
     "short" => {
-        compare("sigfuzz", 2000..2080, "250", "-");
+        // (2065: an action is changed between a frame and its handler, see action-of-a-pushed-frame.)
+        compare("sigfuzz", 2000..2065, "250", "-");
+        compare("sigfuzz", 2066..2080, "250", "-");
     }
     "long" => {
         compare("sigfuzz", 3000..3004, "5000", "-");

@@ -3,11 +3,13 @@
 //! handlers", and "... by stop signals".
 
 mod signal_calls;
+mod signal_calls_more;
 mod signal_makers;
 
 use ringer_support::prelude::*;
 use ringer_support::rights::socketpair;
 use signal_calls::{Call, When, DESCRIPTORS, OTHERS, READINESS};
+use signal_calls_more::VARIANTS;
 
 /// A child in the call; SIGUSR1 is handled with these flags, SIGUSR2 ends it for sure.
 fn caught(call: &Call, flags: c_int, expected: Sys, seen: &'static [c_int]) -> Child {
@@ -105,16 +107,16 @@ macro_rules! tables {
     ($($module:ident: $rows:ident)*) => { $(
         mod $module {
             use super::*;
-            both_worlds!(a_handler_without_sa_restart_ends_it, timeout = 60, {
+            both_worlds!(a_handler_without_sa_restart_ends_it, worlds = armed, timeout = 60, {
                 each($rows, without_restart);
             });
-            both_worlds!(sa_restart_restarts_what_may_be_restarted, timeout = 60, {
+            both_worlds!(sa_restart_restarts_what_may_be_restarted, worlds = armed, timeout = 60, {
                 each($rows, with_restart);
             });
-            both_worlds!(what_is_ignored_does_not_end_it, timeout = 60, {
+            both_worlds!(what_is_ignored_does_not_end_it, worlds = armed, timeout = 60, {
                 each($rows, by_what_is_ignored);
             });
-            both_worlds!(a_stop_ends_only_what_signal_7_lists, timeout = 60, {
+            both_worlds!(a_stop_ends_only_what_signal_7_lists, worlds = armed, timeout = 60, {
                 each($rows, by_a_stop);
             });
         }
@@ -125,6 +127,7 @@ tables! {
     descriptors: DESCRIPTORS
     readiness: READINESS
     others: OTHERS
+    variants: VARIANTS
 }
 
 deviates!(

@@ -113,7 +113,7 @@ cases!(the_three_ways_to_change_a_mask, {
     }
 });
 
-native_cases!(past_libc_the_mask_is_the_same, {
+cases!(past_libc_the_mask_is_the_same, {
     "all of it" => {
         sig::block(u64::MAX);
         assert_eq!(raw_mask(), !bits(&NEVER) & !bits(&INTERNAL));

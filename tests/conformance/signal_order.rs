@@ -1,7 +1,9 @@
 //! In which order signals come: by a model of Linux's rules, and by examples. See signal(7)
 //! "Execution of signal handlers", "Queueing and delivery semantics"; kernel/signal.c next_signal.
 
-use libc::{SA_NODEFER, SIGFPE, SIGHUP, SIGILL, SIGQUIT, SIGTERM, SIGTRAP, SIGWINCH, SIGXFSZ};
+use libc::{
+    SA_NODEFER, SA_SIGINFO, SIGFPE, SIGHUP, SIGILL, SIGQUIT, SIGTERM, SIGTRAP, SIGWINCH, SIGXFSZ,
+};
 use ringer_support::prelude::*;
 use sig::{bit, bits, RTMAX, RTMIN};
 
@@ -139,7 +141,7 @@ cases!(the_order_is_that_of_the_model, {
     }
 });
 
-native_cases!(those_of_faults_come_first_when_they_are_sent, {
+cases!(those_of_faults_come_first_when_they_are_sent, {
     "SEGV, BUS and SYS by kill come before all" => {
         let numbers = [SIGHUP, libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS, SIGTERM];
         for number in numbers {
@@ -151,6 +153,55 @@ native_cases!(those_of_faults_come_first_when_they_are_sent, {
         }
         sig::set_mask(0);
         assert_eq!(journal::numbers(), [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS, SIGHUP, SIGTERM]);
+    }
+});
+
+cases!(what_a_sent_signal_of_a_fault_blocks, {
+    "its handler's sa_mask keeps others away, when it was pending and when it was not" => {
+        extern "C" fn sends(number: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            sig::kill(getpid(), SIGHUP).unwrap();
+            sig::kill(getpid(), if number == libc::SIGSEGV { libc::SIGBUS } else { libc::SIGSEGV }).unwrap();
+            assert!(journal::numbers().is_empty());
+            assert_eq!(sig::pending() & bit(SIGHUP), bit(SIGHUP));
+        }
+        let all = [libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS];
+        for number in all {
+            for blocked in [0, bit(number), bit(number) | bit(SIGHUP), u64::MAX] {
+                journal::start();
+                for other in all {
+                    journal::on(other, 0);
+                }
+                journal::on(SIGHUP, 0);
+                let mask = bit(SIGHUP) | bits(&SYNCHRONOUS);
+                sig::set_action(number, sends as *const () as usize, SA_SIGINFO, mask).unwrap();
+                sig::set_mask(blocked);
+                sig::kill(getpid(), number).unwrap();
+                sig::set_mask(0);
+                let other = if number == libc::SIGSEGV { libc::SIGBUS } else { libc::SIGSEGV };
+                assert_eq!(journal::numbers(), [SIGHUP, other], "{number} {blocked:x}");
+                assert_eq!(sig::mask(), 0);
+            }
+        }
+    }
+    "with frames on top of each other" => {
+        let numbers = [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS, SIGTERM, RTMIN];
+        for round in 0..32u32 {
+            journal::start();
+            // Each blocks some of the others.
+            for (i, number) in numbers.iter().enumerate() {
+                let others = numbers.iter().enumerate().filter(|(j, _)| round >> ((i + j) % 5) & 1 != 0);
+                journal::on_masked(*number, 0, others.fold(0, |set, (_, n)| set | bit(*n)));
+            }
+            sig::block(u64::MAX);
+            for number in numbers {
+                sig::kill(getpid(), number).unwrap();
+            }
+            sig::set_mask(0);
+            assert_eq!(sig::mask(), 0, "{round}");
+            let mut seen = journal::numbers();
+            seen.sort_unstable();
+            assert_eq!(seen, [7, 11, 15, 31, RTMIN], "{round}");
+        }
     }
 });
 
@@ -290,3 +341,23 @@ cases!(handlers_within_handlers, {
         assert_eq!(journal::numbers(), [SIGUSR1, RTMIN, SIGUSR2]);
     }
 });
+
+deviates!(
+    a_frame_that_was_pushed_keeps_its_action,
+    "action-of-a-pushed-frame",
+    {
+        extern "C" fn first(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
+        extern "C" fn second(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            panic!("set after the frame was pushed");
+        }
+        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            signal::handle(SIGHUP, 0, second);
+        }
+        signal::handle(SIGHUP, 0, first);
+        signal::handle(SIGTERM, 0, on_top);
+        sig::block(u64::MAX);
+        sig::kill(getpid(), SIGHUP).unwrap();
+        sig::kill(getpid(), SIGTERM).unwrap();
+        sig::set_mask(0); // both frames are pushed, and SIGTERM's is on top
+    }
+);

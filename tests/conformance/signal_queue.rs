@@ -179,7 +179,7 @@ fn alone(n: u64) -> bool {
 }
 
 // (Of what is in the arena, each process's own count: docs/limits.md.)
-unarmed_cases!(the_limit_is_the_users, {
+cases!(the_limit_is_the_users, {
     "private and shared ones count together, of all the user's processes" => {
         if alone(4) {
             let s = Shared::new();

@@ -9,6 +9,7 @@ mod examples;
 mod fifos;
 mod fixture;
 mod git;
+mod golang;
 mod guard;
 mod make;
 mod outside;

@@ -46,6 +46,19 @@ stressors! {
     switch: "switch", 1, 2000;
 }
 
+/// Threads, and processes, that wait for each other's signals by sigwait(3).
+#[test]
+fn sigwaittest() {
+    bash(
+        "for how in '' -f '-t 4'; do
+            sigwaittest $how -l 500 -i 200 -q > said; echo $?; grep -c Max said
+        done",
+    )
+    .needs(&["sigwaittest"])
+    .pipes(Pipes::Any)
+    .check();
+}
+
 #[test]
 fn signaltest() {
     bash("signaltest -l 500 -q -t 4 > said; echo $?; grep -c Max said")

@@ -24,6 +24,7 @@ pub mod signals;
 mod sigstory;
 mod story;
 pub mod summary;
+mod syscalls;
 pub mod sysv;
 mod text;
 

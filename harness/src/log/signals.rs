@@ -211,6 +211,20 @@ pub enum Became {
     Full,
     /// Its handler is called inside the call that sends it.
     AtOnce,
+    /// The kernel has it, and its target ignores it.
+    Ignored,
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a handler is called upon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upon {
+    /// A system call that the kernel ends with EINTR.
+    Interrupted,
+    /// A system call that is made, or made again, after the handler.
+    ToBeMade,
     #[serde(other)]
     Unknown,
 }
@@ -232,6 +246,17 @@ pub struct Signal {
     pub to: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub became: Option<Became>,
+    /// kill: for this thread only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<u32>,
+    /// handler: the system call of the kernel's that it is called upon, and its name, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upon: Option<Upon>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Cow<'static, str>>,
+    /// handler: of a signal for the process, the threads that were passed over as they block it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<u32>,
     /// coalesced: with this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with: Option<Object>,

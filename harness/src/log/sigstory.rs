@@ -3,7 +3,7 @@
 //!
 //! Follows the log as it is written. A log that was saved knows already.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::entry::{Entry, Layer, Object, Op};
@@ -11,6 +11,10 @@ use super::signals::{Became, Mask, Number, Signal};
 
 /// So many sent signals are remembered; older ones have no past.
 const REMEMBERED: usize = 64 * 1024;
+/// So many that the kernel carries to a process, and that nobody was seen to take.
+const CARRIED: usize = 1024;
+/// The first real-time signal, as the kernel counts.
+const RTMIN: i32 = 32;
 /// Handlers inside handlers; more are not told apart.
 const DEEPEST: usize = 256;
 /// What lies further apart is not on one stack, in units of a frame's address.
@@ -42,14 +46,22 @@ struct Thread {
 struct Pending {
     name: Number,
     obj: Option<Object>,
+    /// Of its entry.
+    id: u64,
+    /// By whom, and for which thread alone.
+    from: u32,
+    thread: Option<u32>,
 }
 
 #[derive(Default)]
 struct Process {
     /// What was left for it, and is there yet.
     pending: Vec<Pending>,
+    /// What the kernel carries to it, and nobody has taken yet.
+    carried: VecDeque<Pending>,
     /// By signal, the entry that blocks it.
     blocked_by: HashMap<i32, u64>,
+    ignored: HashSet<i32>,
 }
 
 #[derive(Default)]
@@ -126,9 +138,10 @@ impl SigStory {
                 s.blocked_by = self.blocker(target, name);
                 let pending = &mut self.processes.entry(target).or_default().pending;
                 if pending.len() < REMEMBERED {
-                    pending.push(Pending { name, obj: e.obj });
+                    pending.push(pending_of(e, s, name));
                 }
             }
+            Some(Became::Kernel) => self.carry(e, s, (target, name)),
             Some(Became::Coalesced) => {
                 s.blocked_by = self.blocker(target, name);
                 let pending = self.processes.get(&target).map(|p| &p.pending);
@@ -152,6 +165,21 @@ impl SigStory {
         if self.sent.insert(e.id, sent).is_none() {
             self.order.push_back(e.id);
         }
+    }
+
+    /// The kernel has it. If its target is known to ignore it, and not to block it, that is its end.
+    fn carry(&mut self, e: &Entry, s: &mut Signal, (target, name): (u32, Number)) {
+        let blocks = |t: &Thread| t.mask.is_some_and(|mask| mask.has(name));
+        let is_blocked = self.threads.get(&target).is_some_and(blocks);
+        let process = self.processes.entry(target).or_default();
+        if process.ignored.contains(&name.0) && !is_blocked {
+            s.became = Some(Became::Ignored);
+            return;
+        }
+        if process.carried.len() == CARRIED {
+            process.carried.pop_front();
+        }
+        process.carried.push_back(pending_of(e, s, name));
     }
 
     /// A sigprocmask, or a handler that runs there.
@@ -180,21 +208,58 @@ impl SigStory {
 
     /// It is pending no more.
     fn take(&mut self, e: &mut Entry, s: &mut Signal) {
-        self.past(e, s);
-        let Some(p) = self.processes.get_mut(&e.pid) else {
-            return;
-        };
-        let at = match e.obj {
-            Some(_) => p.pending.iter().position(|p| p.obj == e.obj),
-            None => p.pending.iter().position(|p| Some(p.name) == s.name),
-        };
-        if let Some(at) = at {
-            p.pending.remove(at);
+        let tid = e.tid;
+        if let Some(p) = self.processes.get_mut(&e.pid) {
+            let is_it = |sent: &Pending| match e.cause {
+                Some(id) => sent.id == id,
+                // Its siginfo says who has sent it; how it came here nobody has noted.
+                None => {
+                    let for_this = sent.thread.is_none_or(|thread| thread == tid);
+                    let from = s.from.is_none_or(|from| from == sent.from);
+                    let unseen = s.from.is_none() && s.code.is_some(); // not sent by a process
+                    Some(sent.name) == s.name && from && for_this && !unseen
+                }
+            };
+            let left = p
+                .pending
+                .iter()
+                .position(is_it)
+                .map(|at| p.pending.remove(at));
+            let carried = || {
+                let at = p.carried.iter().position(is_it)?;
+                p.carried.remove(at)
+            };
+            if let Some(sent) = left.or_else(carried) {
+                e.cause = e.cause.or(Some(sent.id));
+                // One is enough: of those before it nothing came.
+                let gone =
+                    |one: &Pending| one.name == sent.name && one.name.0 < RTMIN && one.id < sent.id;
+                p.carried.retain(|one| !gone(one));
+            }
         }
+        self.past(e, s);
+    }
+
+    /// The threads that would have come before this one for a signal of the process.
+    fn passed_over(&self, e: &Entry, s: &Signal) -> Vec<u32> {
+        let for_process = matches!(
+            s.code.as_deref(),
+            Some("SI_USER" | "SI_QUEUE" | "SI_TIMER" | "SI_KERNEL")
+        );
+        let (Some(name), true, true) = (s.name, for_process, e.tid != e.pid) else {
+            return Vec::new();
+        };
+        // The main thread is asked first. (Linux kernel/signal.c complete_signal)
+        let main = self.threads.get(&e.pid).and_then(|t| t.mask);
+        main.filter(|mask| mask.has(name))
+            .map(|_| e.pid)
+            .into_iter()
+            .collect()
     }
 
     fn handler(&mut self, e: &mut Entry, s: &mut Signal, tell: &mut impl FnMut(Entry)) {
         self.take(e, s);
+        s.passed_over = self.passed_over(e, s);
         // No frame is put where another one lives, nor above it.
         self.leave(e, "longjmp", |h| is_below(s.frame, h.frame), tell);
         let thread = self.threads.entry(e.tid).or_default();
@@ -252,9 +317,14 @@ impl SigStory {
     }
 
     fn action(&mut self, e: &Entry, s: &mut Signal) {
-        if s.handler.as_deref() != Some("SIG_IGN") {
+        let ignored = s.handler.as_deref() == Some("SIG_IGN");
+        let number = s.name.unwrap_or_default().0;
+        let set = &mut self.processes.entry(e.pid).or_default().ignored;
+        if !ignored {
+            set.remove(&number);
             return;
         }
+        set.insert(number);
         if let Some(p) = self.processes.get_mut(&e.pid) {
             let gone = p.pending.iter().filter(|p| Some(p.name) == s.name);
             s.frees = gone.filter_map(|p| p.obj).collect();
@@ -274,11 +344,15 @@ impl SigStory {
             mask,
             ..Thread::default()
         });
-        let inherited = self.processes.get(&e.pid).map(|p| p.blocked_by.clone());
-        if let Some(blocked_by) = inherited {
+        let inherited = self
+            .processes
+            .get(&e.pid)
+            .map(|p| (p.blocked_by.clone(), p.ignored.clone()));
+        if let Some((blocked_by, ignored)) = inherited {
             self.processes.entry(child).or_insert(Process {
-                pending: Vec::new(),
                 blocked_by,
+                ignored,
+                ..Process::default()
             });
         }
     }
@@ -321,6 +395,16 @@ impl SigStory {
             }
             !over
         });
+    }
+}
+
+fn pending_of(e: &Entry, s: &Signal, name: Number) -> Pending {
+    Pending {
+        name,
+        obj: e.obj,
+        id: e.id,
+        from: e.pid,
+        thread: s.thread,
     }
 }
 

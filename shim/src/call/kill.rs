@@ -6,13 +6,14 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 use ringer_kernel::signal::{self, bit, sigqueue::Sending, Sent, Siginfo, State};
+use ringer_kernel::task;
 
 use crate::arm::FORCED;
 use crate::attach;
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::tls::{tls, Tls};
-use crate::{blocked, frame, host, inbox, siglog, signal as action, user};
+use crate::{blocked, frame, host, inbox, procfs, siglog, signal as action, user};
 
 /// For whom a signal is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +65,48 @@ fn limit() -> u32 {
         }
         known => known - 1,
     }
+}
+
+/// Up to this RLIMIT_SIGPENDING, all that is pending for the user counts; above, each inbox alone.
+const FEW: u32 = 1024;
+
+/// How many signals there may be in this inbox. [setrlimit(2): RLIMIT_SIGPENDING is the user's]
+fn room(s: &State) -> u32 {
+    let limit = limit();
+    if limit > FEW {
+        return limit;
+    }
+    let others = pending_in_arena(Some(s)).saturating_add(procfs::pending_of_user());
+    limit.saturating_sub(others)
+}
+
+/// Whether a real-time signal for that process is too many. (The kernel counts what it has itself, and
+/// says who may not be sent any.)
+fn is_over(pid: i32) -> bool {
+    if limit() > FEW {
+        return false;
+    }
+    let in_arena = pending_in_arena(None);
+    in_arena > 0
+        && in_arena.saturating_add(procfs::pending_of_user()) >= limit()
+        && sys!(libc::SYS_kill, pid, 0) == 0
+}
+
+/// What is pending for the user in the session's inboxes but for this one.
+#[cold]
+fn pending_in_arena(but: Option<&State>) -> u32 {
+    let user = uid();
+    let Some(arena) = attach::arena() else {
+        return 0;
+    };
+    let counts = task::live_processes(arena).filter_map(|p| {
+        let s = &p.signals;
+        let is_it = but.is_some_and(|but| core::ptr::eq(but, s));
+        let counts = !is_it && s.uid.load(Relaxed) == user;
+        let thread = task::task(arena, s.task.load(Relaxed)).filter(|_| counts)?;
+        thread.surely_alive().then(|| s.count.load(Relaxed))
+    });
+    counts.sum()
 }
 
 /// siginfo_t of a signal that a process sends.
@@ -146,7 +189,7 @@ pub fn leave_in(
         info,
         id,
         cause,
-        limit: limit(),
+        limit: room(s),
     };
     let sent = signal::send(k.arena, k.me, k.host, s, &what);
     siglog::left(&k, s, &what, tsc, sent);
@@ -198,17 +241,17 @@ pub fn kernel_sends(pid: i32, sig: i32) {
 /// A call by number that sends a signal, which the kernel is about to serve.
 pub fn passes(entry: &Entry, nr: i64, [a, b, c, d, ..]: [usize; 6]) {
     let given = |at: usize| user::fetch::<[i32; 3]>(at).map_or(0, |[_, _, code]| code);
-    let (pid, sig, code) = match nr {
-        libc::SYS_kill => (a, b, libc::SI_USER),
-        libc::SYS_tkill => (a, b, libc::SI_TKILL),
-        libc::SYS_tgkill => (a, c, libc::SI_TKILL),
-        libc::SYS_rt_sigqueueinfo => (a, b, given(c)),
-        _ => (a, c, given(d)),
+    let (pid, tid, sig, code) = match nr {
+        libc::SYS_kill => (a, 0, b, libc::SI_USER),
+        libc::SYS_tkill => (a, a, b, libc::SI_TKILL),
+        libc::SYS_tgkill => (a, b, c, libc::SI_TKILL),
+        libc::SYS_rt_sigqueueinfo => (a, 0, b, given(c)),
+        _ => (a, b, c, given(d)),
     };
     let (pid, sig) = (pid as i32, sig as i32);
     if bit(sig) != 0 {
         kernel_sends(pid, sig);
-        siglog::passes(entry, pid, sig, code);
+        siglog::passes(entry, (pid, tid as i32), sig, code);
     }
 }
 
@@ -231,6 +274,9 @@ pub fn real_raise(sig: i32) -> isize {
 
 /// rt_sigqueueinfo(2), by the kernel.
 pub fn real_sigqueue(pid: i32, sig: i32, value: u64) -> isize {
+    if sig >= signal::SIGRTMIN && tls().is_armed() && is_over(pid) {
+        return -(libc::EAGAIN as isize);
+    }
     kernel_sends(pid, sig);
     let info = info(sig, libc::SI_QUEUE, host::getpid(), value);
     let record = siglog::kernel_sends(pid, sig, libc::SI_QUEUE);

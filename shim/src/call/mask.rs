@@ -63,6 +63,7 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
 fn set_in(tls: &Tls, frame: &mut Frame, next: u64) {
     blockers::set_masked(tls, next & FORCED);
     tls.named.store(0, Relaxed);
+    tls.bounced.set(0);
     frame.set_mask(next & !FORCED);
     // A signal that was noted meanwhile goes back to this mask, too.
     tls.saved_mask.set(next & !FORCED);
@@ -84,6 +85,15 @@ pub fn settle_in(tls: &Tls, frame: &mut Frame) {
         frame.set_mask(frame.mask() | named);
         blocked::settle(tls);
     }
+    keep_bounced(tls, frame);
+}
+
+/// What was blocked by name, and came after the trap had begun, is blocked really from then on: also
+/// where the trap returns to.
+pub fn keep_bounced(tls: &Tls, frame: &mut Frame) {
+    if tls.bounced.replace(0) != 0 {
+        frame.set_mask(frame.mask() | blocked::real(tls));
+    }
 }
 
 /// sigprocmask(3) and pthread_sigmask(3) by hook, armed or not: the forced signals never get into
@@ -100,28 +110,20 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
     let mut given = None;
     if set != 0 {
         match user_u64(set) {
-            Some(mask) => given = Some(mask),
+            Some(mask) => given = Some(mask & !LIBC_INTERNAL),
             None => return -(libc::EFAULT as isize),
         }
     }
-    // A single thread's real mask is the truth until the process is armed: libc has more ways to
-    // change it than have hooks. With more threads, another one may arm the process any time.
-    let keep_out = if arm::is_armed() || crate::hooks::has_threads() {
-        FORCED
-    } else {
-        0
-    };
+    let keep_out = kept_out(tls);
     let ret = match given {
         None => sys!(libc::SYS_rt_sigprocmask, how, 0, &raw mut real, 8),
+        Some(mask) if pending::bits(tls) != 0 => {
+            return with_forced_due(tls, how as usize, mask, old);
+        }
         Some(mask) => {
-            let mask = mask & !keep_out & !LIBC_INTERNAL;
-            sys!(
-                libc::SYS_rt_sigprocmask,
-                how,
-                &raw const mask,
-                &raw mut real,
-                8
-            )
+            let mask = mask & !keep_out;
+            let (mask, real) = (&raw const mask, &raw mut real);
+            sys!(libc::SYS_rt_sigprocmask, how, mask, real, 8)
         }
     };
     if ret < 0 {
@@ -135,9 +137,66 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
     if let Some(next) = given.and_then(|g| changed(before, how as usize, g)) {
         siglog::mask(tls, i64::from(how), before, next);
         blockers::set_masked(tls, next & keep_out);
-        if pending::due(tls) != 0 {
-            pending::send_now(tls);
-        }
+    }
+    0
+}
+
+/// What is in no real mask of this thread. A single thread's real mask is the truth until the process
+/// is armed: libc has more ways to change it than have hooks. With more threads, another one may arm the
+/// process any time.
+fn kept_out(tls: &Tls) -> u64 {
+    if arm::is_armed() || crate::hooks::has_threads() {
+        return FORCED;
+    }
+    let masked = tls.masked.get();
+    if masked != 0 {
+        // From a parent that had threads.
+        blockers::set_masked(tls, 0);
+        arm::add_to_mask(masked);
+    }
+    0
+}
+
+/// As [`sigprocmask`], with forced signals that are kept: they and all the others that are unblocked
+/// come in the kernel's order.
+#[cold]
+fn with_forced_due(tls: &Tls, how: usize, given: u64, old: usize) -> isize {
+    let before = blocked::mask(tls);
+    let Some(next) = changed(before, how, given) else {
+        return -(libc::EINVAL as isize);
+    };
+    let told = old == 0 || user_put_u64(old, before);
+    siglog::mask(tls, how as i64, before, next);
+    blocked::set(tls, next);
+    pending::send_now(tls);
+    if told {
+        0
+    } else {
+        -(libc::EFAULT as isize)
+    }
+}
+
+/// rt_sigprocmask(2) by syscall(2), not armed, where there are threads: the forced signals get into no
+/// real mask, as by name.
+pub fn by_number(how: usize, set: usize, old: usize, size: usize) -> isize {
+    let tls = tls();
+    let ret = sys!(libc::SYS_rt_sigprocmask, how, set, old, size);
+    if ret < 0 {
+        return ret;
+    }
+    let masked = tls.masked.get();
+    if old != 0 {
+        // SAFETY: the kernel has just written it.
+        let real = unsafe { (old as *const u64).read_unaligned() };
+        user_put_u64(old, real | masked);
+    }
+    if set != 0 {
+        // SAFETY: the kernel has just read it.
+        let given = unsafe { (set as *const u64).read_unaligned() };
+        pending::unblock();
+        let next = changed(masked, how, given).unwrap_or(masked);
+        blockers::set_masked(tls, next & FORCED);
+        blocked::forget(tls);
     }
     0
 }
@@ -162,7 +221,7 @@ fn by_name(tls: &Tls, how: i32, set: usize, old: usize) -> isize {
         siglog::mask(tls, i64::from(how), now, next);
         blocked::set(tls, next);
         if pending::due(tls) != 0 {
-            pending::send_now(tls);
+            pending::send_now(tls); // two of one number
         }
     }
     inbox::deliver(tls);
@@ -198,9 +257,10 @@ fn user_put_u64(p: usize, value: u64) -> bool {
 /// rt_sigaction(2) by trap.
 pub fn rt_sigaction(frame: &mut Frame) -> Verdict {
     let [sig, new, old, size, ..] = frame.args();
-    if size != 8 || !(1..=64).contains(&sig) {
+    if size != 8 {
         return Verdict::errno(libc::EINVAL);
     }
+    // A bad place for the new action is found before a bad number.
     let new = match new {
         0 => None,
         p => match user::fetch::<KSigaction>(p) {
@@ -208,7 +268,8 @@ pub fn rt_sigaction(frame: &mut Frame) -> Verdict {
             None => return Verdict::errno(libc::EFAULT),
         },
     };
-    if new.is_some() && matches!(sig as i32, libc::SIGKILL | libc::SIGSTOP) {
+    let refused = new.is_some() && matches!(sig as i32, libc::SIGKILL | libc::SIGSTOP);
+    if refused || !(1..=64).contains(&sig) {
         return Verdict::errno(libc::EINVAL);
     }
     if tls().in_vfork.get() != 0 {
@@ -240,56 +301,6 @@ fn vfork_sigaction(sig: usize, new: Option<KSigaction>, old: usize) -> Verdict {
     }
 }
 
-/// sigaltstack(2) by trap: the frame's stack is what counts when the trap is left.
-pub fn sigaltstack(frame: &mut Frame) -> Verdict {
-    let [new, old, ..] = frame.args();
-    const MINSIGSTKSZ: usize = 2048;
-    let now = frame.altstack();
-    // (Linux v6.18 include/linux/sched/signal.h on_sig_stack, sas_ss_flags)
-    let sp = frame.sp();
-    let on_it = now.flags & SS_FLAG_BITS == 0
-        && now.size != 0
-        && sp > now.sp
-        && sp <= now.sp.saturating_add(now.size);
-    let mut report = now;
-    report.flags = now.flags & SS_FLAG_BITS
-        | match (now.size, on_it) {
-            (0, _) => libc::SS_DISABLE,
-            (_, true) => libc::SS_ONSTACK,
-            (_, false) => 0,
-        };
-    if new != 0 {
-        let Some(mut want) = user::fetch::<Stack>(new) else {
-            return Verdict::errno(libc::EFAULT);
-        };
-        if on_it {
-            return Verdict::errno(libc::EPERM);
-        }
-        let mode = want.flags & !SS_FLAG_BITS;
-        if mode != libc::SS_DISABLE && mode != libc::SS_ONSTACK && mode != 0 {
-            return Verdict::errno(libc::EINVAL);
-        }
-        if mode == libc::SS_DISABLE {
-            want.sp = 0;
-            want.size = 0;
-        } else if want.size < MINSIGSTKSZ {
-            return Verdict::errno(libc::ENOMEM);
-        }
-        want.flags &= !libc::SS_ONSTACK;
-        frame.set_altstack(want);
-        let tls = tls();
-        tls.altstack.set(want);
-        tls.altstack_known.set(1);
-    }
-    if old != 0 && !user::put(old, &report) {
-        return Verdict::errno(libc::EFAULT);
-    }
-    Verdict::Done(0)
-}
-
-/// SS_AUTODISARM. (include/uapi/linux/signal.h)
-const SS_FLAG_BITS: i32 = i32::MIN;
-
 /// stack_t.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -311,6 +322,9 @@ pub unsafe fn sigreturn(tls: &Tls, uc: usize) {
     let mask = unsafe { signal::uc_mask(uc as *mut libc::ucontext_t) };
     // SAFETY: as above.
     let then = unsafe { *mask };
+    // What was noted in this trap comes when that frame is left, with its mask.
+    tls.note.set(0);
+    tls.bounced.set(0);
     let named = tls.named.fetch_and(then, Relaxed) & then;
     let real = then & !FORCED & !named;
     // SAFETY: as above.

@@ -107,6 +107,12 @@ fn is_about_signals(nr: i64) -> bool {
     )
 }
 
+/// Whether the kernel may serve a call without anything being done for it here.
+pub fn is_plain(tls: &Tls, nr: i64, args: [usize; 6]) -> bool {
+    let looks = nr == libc::SYS_rt_sigpending || is_about_signals(nr) && inbox::is_open(tls);
+    !looks && wanted(tls, nr, args).is_none()
+}
+
 /// A trapped call that the kernel serves, outside the shim. (Nothing is blocked by name only.)
 pub fn call(tls: &Tls, nr: i64, args: [usize; 6]) -> isize {
     if is_about_signals(nr) && inbox::hand_over(tls) {

@@ -4,6 +4,7 @@
 
 use libc::{c_char, c_int, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t};
 
+use crate::arm;
 use crate::call::announce::{spawned, Announced};
 use crate::call::exec::fixed_environment;
 use crate::env;
@@ -40,7 +41,7 @@ fn own() -> Strings {
 /// Runs an exec, which returns only if it failed, with the environment that it is to have.
 fn exec(envp: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
     let announced = Announced::exec();
-    let ret = real(fixed(envp));
+    let ret = arm::with_true_mask(tls(), || real(fixed(envp)));
     announced.withdraw();
     ret
 }
@@ -48,7 +49,7 @@ fn exec(envp: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
 /// Runs a posix_spawn(3), which writes the child's number to `pid`.
 fn spawn(pid: *mut pid_t, envp: Strings, real: impl FnOnce(*mut pid_t, Strings) -> c_int) -> c_int {
     let mut child: pid_t = 0;
-    let ret = real(&raw mut child, fixed(envp));
+    let ret = arm::with_true_mask(tls(), || real(&raw mut child, fixed(envp)));
     if ret == 0 {
         spawned(child as u32);
         if !pid.is_null() {

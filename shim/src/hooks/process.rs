@@ -57,6 +57,9 @@ redhook::hook! {
                 return result(ret) as c_long;
             }
         }
+        if nr == libc::SYS_rt_sigprocmask && !arm::is_armed() && has_threads() {
+            return result(crate::call::mask::by_number(a, b, c, d)) as c_long;
+        }
         // SAFETY: the program's own call.
         let ret = unsafe { real::syscall(nr, a, b, c, d, e, f) };
         if nr == libc::SYS_pidfd_getfd && !arm::is_armed() {
@@ -127,11 +130,9 @@ struct Start {
     masked: u64,
 }
 
-/// Whether pthread_create(3) was ever called.
-static THREADS: AtomicU32 = AtomicU32::new(0);
-
+/// Whether pthread_create(3) was ever called in this process.
 pub fn has_threads() -> bool {
-    THREADS.load(Relaxed) != 0
+    crate::attach::local().has_threads.load(Relaxed) != 0
 }
 
 static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -155,7 +156,8 @@ redhook::hook! {
         => ringer_pthread_create {
         crate::inbox::shut(crate::tls::tls(), true);
         // The first thread, too, may have to be switched on later from outside.
-        if THREADS.swap(1, Relaxed) == 0 && !arm::is_armed() {
+        let first = crate::attach::local().has_threads.swap(1, Relaxed) == 0;
+        if first && !arm::is_armed() {
             arm_if_pending();
             if !arm::is_armed() {
                 let mask = arm::set_mask(!arm::FORCED);

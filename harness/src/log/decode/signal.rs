@@ -1,10 +1,11 @@
 //! Records about signals. What they say of each other is [`super::super::sigstory`]'s.
 
-use ringer_kernel::log::record::sent;
+use ringer_kernel::log::record::{meets, sent};
 use ringer_kernel::log::{object, Kind, Record};
 
 use super::super::entry::{Entry, ErrorNumber, Object, Op};
-use super::super::signals::{self, Became, Mask, Number, Signal};
+use super::super::signals::{self, Became, Mask, Number, Signal, Upon};
+use super::super::syscalls;
 use crate::sys::clock::Clock;
 
 /// `sig#N`; no number, no name.
@@ -22,11 +23,27 @@ fn origin(s: &mut Signal, name: Number, word: u64) {
     s.from = Some(word as u32).filter(|pid| *pid != 0);
 }
 
+/// The system call that a handler is called upon.
+fn upon(s: &mut Signal, word: u64) {
+    let nr = (word >> 8) as i64;
+    s.upon = match word & 0xff {
+        meets::INTERRUPTED => Some(Upon::Interrupted),
+        meets::TO_BE_MADE => Some(Upon::ToBeMade),
+        _ => None,
+    };
+    if s.upon.is_some() && (nr != 0 || s.upon == Some(Upon::ToBeMade)) {
+        s.call = Some(syscalls::name(nr));
+    }
+}
+
 pub fn decode(e: &mut Entry, r: &Record, kind: Kind, clock: &Clock) {
     e.fd = None;
     let mut s = Signal::default();
     // Most name the signal there.
-    let name = Number(r.a as i32);
+    let name = Number(match kind {
+        Kind::SigHandler => r.a as i32 & 0xff,
+        _ => r.a as i32,
+    });
     match kind {
         Kind::SigSend | Kind::SigSendFailed => sending(e, &mut s, r, kind),
         Kind::SigAccept => {
@@ -41,6 +58,7 @@ pub fn decode(e: &mut Entry, r: &Record, kind: Kind, clock: &Clock) {
             s.name = Some(name);
             s.handler = Some(signals::handler(r.b));
             s.frame = (r.fd >= 0).then_some(r.fd);
+            upon(&mut s, r.a as u64 >> 8);
             origin(&mut s, name, r.c);
         }
         Kind::SigReturn => {
@@ -104,6 +122,7 @@ fn sending(e: &mut Entry, s: &mut Signal, r: &Record, kind: Kind) {
         return;
     }
     s.to = Some(r.a);
+    s.thread = u32::try_from(r.fd).ok().filter(|tid| *tid != 0);
     e.obj = sig(r.c);
     let became = match r.b >> 8 & 0xff {
         sent::BY_KERNEL => Became::Kernel,

@@ -25,7 +25,7 @@ impl Log {
             t_ns: self.id * 100,
             op,
             pid,
-            tid: pid,
+            tid: if more.tid == 0 { pid } else { more.tid },
             signal: op.is_signal().then(|| Box::new(signal)),
             ..more
         };
@@ -214,4 +214,81 @@ fn the_handler_that_comes_next_ends_the_wait() {
     log.entry(Op::Interrupted, Signal::default(), Entry::default());
     log.returned(handler.id, Mask(0));
     assert_eq!(of(&log.handler(None, 100)).interrupts, None);
+}
+
+/// By process 2, told by siginfo alone.
+fn from_two(tid: u32, more: Signal) -> (Signal, Entry) {
+    let signal = Signal {
+        name: Some(USR1),
+        code: Some("SI_USER".into()),
+        from: Some(2),
+        ..more
+    };
+    let entry = Entry {
+        tid,
+        ..Entry::default()
+    };
+    (signal, entry)
+}
+
+#[test]
+fn what_was_left_and_handed_to_the_kernel_has_its_cause_all_the_same() {
+    let mut log = Log::default();
+    let first = log.kill(1, Became::Pending);
+    let second = log.kill(2, Became::Kernel);
+    let (signal, entry) = from_two(1, Signal::default());
+    let handler = log.entry(Op::Handler, signal.clone(), entry);
+    assert_eq!((handler.cause, handler.obj), (Some(first.id), sig(1)));
+    assert_eq!(handler.signal.unwrap().pending_ns, Some(200));
+    let handler = log.entry(Op::Handler, signal, Entry::default());
+    assert_eq!((handler.cause, handler.obj), (Some(second.id), sig(2)));
+    // Of somebody else nothing is known.
+    let signal = Signal {
+        name: Some(USR1),
+        code: Some("SI_USER".into()),
+        from: Some(3),
+        ..Signal::default()
+    };
+    log.kill(3, Became::Kernel);
+    let handler = log.entry(Op::Handler, signal, Entry::default());
+    assert_eq!(handler.cause, None);
+}
+
+#[test]
+fn a_signal_that_is_ignored_there_is_told_to_be() {
+    let mut log = Log::default();
+    let set = |handler: &'static str| Signal {
+        name: Some(USR1),
+        handler: Some(handler.into()),
+        ..Signal::default()
+    };
+    let became = |e: Entry| e.signal.unwrap().became;
+    log.entry(Op::Sigaction, set("SIG_IGN"), Entry::default());
+    assert_eq!(became(log.kill(1, Became::Kernel)), Some(Became::Ignored));
+    log.mask("SIG_BLOCK", USR1_SET, USR1_SET);
+    assert_eq!(became(log.kill(2, Became::Kernel)), Some(Became::Kernel));
+    log.mask("SIG_UNBLOCK", USR1_SET, Mask(0));
+    log.entry(Op::Sigaction, set("SIG_DFL"), Entry::default());
+    assert_eq!(became(log.kill(3, Became::Kernel)), Some(Became::Kernel));
+}
+
+#[test]
+fn a_thread_gets_what_the_main_thread_blocks() {
+    let mut log = Log::default();
+    log.kill(1, Became::Kernel);
+    let (signal, entry) = from_two(7, Signal::default());
+    let signal_of = |e: Entry| e.signal.unwrap();
+    let chosen = log.entry(Op::Handler, signal.clone(), entry.clone());
+    assert_eq!(signal_of(chosen).passed_over, [] as [u32; 0]);
+    log.mask("SIG_BLOCK", USR1_SET, USR1_SET);
+    log.kill(2, Became::Kernel);
+    let chosen = log.entry(Op::Handler, signal.clone(), entry.clone());
+    assert_eq!(signal_of(chosen).passed_over, [1]);
+    // One that was sent to it alone was nobody's else.
+    let private = Signal {
+        code: Some("SI_TKILL".into()),
+        ..signal
+    };
+    let chosen = log.entry(Op::Handler, private, entry);
+    assert_eq!(signal_of(chosen).passed_over, [] as [u32; 0]);
 }

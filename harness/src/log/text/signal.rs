@@ -10,7 +10,7 @@
 use std::fmt::{Result, Write};
 
 use super::super::entry::{Entry, Object, Op};
-use super::super::signals::{Became, Number, Signal};
+use super::super::signals::{Became, Number, Signal, Upon};
 use super::super::story::Story;
 use super::ret;
 use crate::ui::human;
@@ -71,8 +71,10 @@ pub fn what(out: &mut String, e: &Entry, story: &Story) -> Result {
             cause(out, e, s, story);
             if let Some(wait) = s.interrupts {
                 interrupts(out, story, wait)?;
+            } else {
+                upon(out, s)?;
             }
-            Ok(())
+            chosen(out, e, s)
         }
         Op::HandlerReturn => {
             let ran = human::duration(s.ran_ns.unwrap_or(0));
@@ -106,8 +108,13 @@ pub fn what(out: &mut String, e: &Entry, story: &Story) -> Result {
 fn sender(out: &mut String, e: &Entry, s: &Signal, name: Number) -> Result {
     let to = s.to.unwrap_or(0);
     match s.code.as_deref() {
-        Some("SI_TKILL") if to == i64::from(e.pid) => write!(out, "raise({name})"),
-        Some("SI_TKILL") => write!(out, "tgkill({to}, ..., {name})"),
+        Some("SI_TKILL") if s.thread.unwrap_or(e.tid) == e.tid && to == i64::from(e.pid) => {
+            write!(out, "raise({name})")
+        }
+        Some("SI_TKILL") => match s.thread {
+            Some(tid) => write!(out, "tgkill({to}, {tid}, {name})"),
+            None => write!(out, "tgkill({to}, ..., {name})"),
+        },
         Some("SI_QUEUE") => write!(out, "sigqueue({to}, {name}, ...)"),
         _ => write!(out, "kill({to}, {name})"),
     }
@@ -146,6 +153,31 @@ fn cause_words(e: &Entry, s: &Signal, story: &Story) -> Option<String> {
     Some(words)
 }
 
+/// `, interrupts clock_nanosleep`
+fn upon(out: &mut String, s: &Signal) -> Result {
+    let call = s.call.as_deref().unwrap_or("a system call");
+    match s.upon {
+        Some(Upon::Interrupted) => write!(out, ", interrupts {call}"),
+        Some(Upon::ToBeMade) => write!(out, ", before {call} goes on"),
+        _ => Ok(()),
+    }
+}
+
+/// `, as 412 blocks it`
+fn chosen(out: &mut String, e: &Entry, s: &Signal) -> Result {
+    let tids: Vec<String> = s.passed_over.iter().map(u32::to_string).collect();
+    if tids.is_empty() || e.tid == e.pid {
+        return Ok(());
+    }
+    let block = if tids.len() == 1 { "blocks" } else { "block" };
+    write!(
+        out,
+        ", in {}, as {} {block} it",
+        e.tid,
+        human::list(&tids, 3)
+    )
+}
+
 fn interrupts(out: &mut String, story: &Story, wait: u64) -> Result {
     match story.get(wait) {
         Some(seen) if seen.op == Op::SignalWait => write!(out, ", ends the wait"),
@@ -169,7 +201,13 @@ pub fn detail(words: &mut Vec<String>, e: &Entry, story: &Story) {
         }
         Some(Became::Full) => words.push("no more may be queued".to_owned()),
         Some(Became::AtOnce) => words.push("handled at once".to_owned()),
-        Some(Became::Kernel) => words.push("by the kernel".to_owned()),
+        Some(Became::Ignored) => words.push("by the kernel: ignored there".to_owned()),
+        Some(Became::Kernel) => words.push(match s.name.map(|n| n.0) {
+            Some(libc::SIGKILL) => "by the kernel, which ends it".to_owned(),
+            Some(libc::SIGSTOP) => "by the kernel, which stops it".to_owned(),
+            Some(libc::SIGCONT) => "by the kernel, which lets it go on".to_owned(),
+            _ => "by the kernel".to_owned(),
+        }),
         Some(Became::Unknown) | None => {}
     }
     if let Some(mask) = s

@@ -35,6 +35,16 @@ pub mod layer {
     pub const OWN: u16 = 4;
 }
 
+/// What a signal comes upon where its handler is called: in [`Kind::SigHandler`].
+pub mod meets {
+    /// No system call, or one that ringer serves.
+    pub const NOTHING: u64 = 0;
+    /// A system call of the kernel's ends with EINTR: which one is known if its number is not 0.
+    pub const INTERRUPTED: u64 = 1;
+    /// A system call is made again after the handler, or for the first time.
+    pub const TO_BE_MADE: u64 = 2;
+}
+
 /// What became of a signal that was sent: in [`Kind::SigSend`].
 pub mod sent {
     /// The kernel has it.
@@ -142,14 +152,15 @@ kinds! {
     Reaped = 42,
 
     /// A signal was sent. a: to which pid; b: signal | [`sent`] << 8 | si_code << 32; c: the N of
-    /// sig#N.
+    /// sig#N; fd: to which thread, if above 0.
     SigSend = 50,
     /// It could not be. a: errno; b: signal | si_code << 32; c: pid.
     SigSendFailed = 51,
     /// sigwait and its like took it. a: signal; b: sender's pid | si_code << 32; c: sig#N.
     SigAccept = 52,
-    /// Its handler is called. a: signal; b: the handler's address; c: sender's pid | si_code << 32;
-    /// fd: where its frame is, in units of 16 bytes, the lower 31 bits.
+    /// Its handler is called. a: signal | [`meets`] << 8 | number of that system call << 16; b: the
+    /// handler's address; c: sender's pid | si_code << 32; fd: where its frame is, in units of 16
+    /// bytes, the lower 31 bits.
     SigHandler = 53,
     /// The handler has returned. a: signal; b: ticks it took; c: the mask from here on.
     SigReturn = 54,

@@ -221,6 +221,14 @@ pub fn find_process(arena: &Arena, pid: u32) -> Option<(u32, &'static Process)> 
     })
 }
 
+/// All processes that run a program.
+pub fn live_processes(arena: &Arena) -> impl Iterator<Item = &'static Process> + '_ {
+    let used = arena.header().procs_used.load(Relaxed);
+    (1..used.min(layout::MAX_PROCS))
+        .filter_map(move |slot| process(arena, slot))
+        .filter(|p| p.state.load(Acquire) == proc_state::LIVE)
+}
+
 /// Other slots that process `pid` has, or is about to have.
 fn twins(arena: &Arena, slot: u32, pid: u32) -> impl Iterator<Item = &'static Process> + '_ {
     let used = arena.header().procs_used.load(Relaxed);
