@@ -46,13 +46,14 @@ print(len(replies), {hashlib.md5(r.split(b"\r\n\r\n", 1)[1]).hexdigest() for r i
 END
 nginx -p "$PWD" -c "$PWD/conf" -e "$PWD/errors" & master=$!
 for _ in $(seq 500); do [ -S front ] && [ -s pid ] && break; sleep 0.02; done
+for _ in $(seq 500); do worker=$(pgrep -P $master -n -f "worker process$") && break; sleep 0.02; done
+kill -9 "$worker"; echo "kill $?"
+for _ in $(seq 500); do grep -q "process $worker exited on signal 9" errors && break; sleep 0.02; done
+/usr/bin/python3 load.py 200; echo "after a worker's death $?"
 /usr/bin/python3 load.py $requests & load=$!
 for _ in $(seq $reloads); do sleep 0.1; kill -HUP $master; done
 wait $load; echo "load $?"
 kill -USR1 $master # logs are opened anew
-worker=$(pgrep -P $master -f 'worker process$' | head -n 1); kill -9 "$worker"; echo "kill $?"
-for _ in $(seq 500); do grep -q "process $worker exited on signal 9" errors && break; sleep 0.02; done
-/usr/bin/python3 load.py 200; echo "after a worker's death $?"
 /usr/bin/python3 slow.py >slow.out & slow=$!
 for _ in $(seq 500); do [ -e begun ] && break; sleep 0.02; done
 kill -QUIT $master; wait $master; echo "stop $?"; wait $slow; echo "in progress $?"; cat slow.out
