@@ -7,7 +7,7 @@
 use crate::emulated::{assert_emulated, Pipes};
 use crate::fixture::{self, TempDir};
 use crate::guard::{self, Ended};
-use ringer_support::build;
+use crate::user::{Built, User};
 use ringer_support::world::World;
 use std::env;
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ pub struct Case {
     pipes: Pipes,
     files: Vec<(&'static str, String)>,
     bin: Option<PathBuf>,
+    user: User,
 }
 
 /// Runs a bash script in every world; its pipes must be emulated and stay so.
@@ -54,7 +55,14 @@ impl Case {
             pipes: Pipes::Emulated,
             files: Vec::new(),
             bin: None,
+            user: User::Own,
         }
+    }
+
+    /// Not as root: the servers that refuse to be root's.
+    pub fn unprivileged(mut self) -> Case {
+        self.user = User::unprivileged();
+        self
     }
 
     /// Programs without which the case is skipped; the first word of the command is one anyway.
@@ -93,10 +101,11 @@ impl Case {
         }
         let home = TempDir::new();
         fixture::copy_of_the_tree(&home.path().join("tree"));
-        let native = self.run(World::Native, &home, "native");
+        let built = self.user.built(&home);
+        let native = self.run(World::Native, &built, &home, "native");
         for world in worlds() {
             let name = format!("{}-again", world.name());
-            let other = self.run(world, &home, &name);
+            let other = self.run(world, &built, &home, &name);
             compare(&native, &other, &name);
             if world == World::Run {
                 assert_emulated(&log_of(&home, &name), self.pipes);
@@ -105,15 +114,17 @@ impl Case {
         Some(native)
     }
 
-    fn run(&self, world: World, home: &TempDir, name: &str) -> Ended {
+    fn run(&self, world: World, built: &Built, home: &TempDir, name: &str) -> Ended {
         let work = home.dir(name);
+        self.user.owns(&work);
         for (file, text) in &self.files {
             fs::write(work.join(file), text).expect("a file in our own directory");
         }
-        let mut command = command(world, &self.argv, &log_of(home, name));
+        let mut command = command(world, &built.ringer, &self.argv, &log_of(home, name));
+        self.user.runs(&mut command);
         self.set_environment(&mut command, home.path(), &work);
         if world == World::Shim {
-            command.env("LD_PRELOAD", build::libringer());
+            command.env("LD_PRELOAD", &built.libringer);
         }
         guard::run(command, &home.dir(&format!("{name}-said")))
     }
@@ -138,6 +149,7 @@ impl Case {
             ("SHELL", "/bin/sh"),
         ]);
         command.env("CC", fixture::cc());
+        command.env("LONG", if guard::long() { "1" } else { "" });
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "A Tester");
             command.env(format!("GIT_{who}_EMAIL"), "tester@example.org");
@@ -162,13 +174,13 @@ fn worlds() -> Vec<World> {
 }
 
 /// The command of a world, to be started as it is.
-fn command(world: World, argv: &[OsString], log: &Path) -> Command {
+fn command(world: World, ringer: &Path, argv: &[OsString], log: &Path) -> Command {
     if world != World::Run {
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]);
         return command;
     }
-    let mut command = Command::new(build::ringer());
+    let mut command = Command::new(ringer);
     command
         .arg("run")
         .arg("--log")

@@ -32,10 +32,23 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
+        kill_who_works_in(&self.0);
         if std::thread::panicking() {
             eprintln!("kept for inspection: {}", self.0.display());
         } else {
             let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A server that made itself a daemon is in no group of its test's any more, but still in its directory.
+fn kill_who_works_in(dir: &Path) {
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = process.file_name().to_str().and_then(|n| n.parse().ok());
+        let works_in = fs::read_link(process.path().join("cwd"));
+        if let (Some(pid), true) = (pid, works_in.is_ok_and(|cwd| cwd.starts_with(dir))) {
+            // SAFETY: kill(2) touches no memory of ours.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }
 }

@@ -77,7 +77,13 @@ pub fn deadline() -> Instant {
     let scale = std::env::var("RINGER_TIMEOUT_SCALE")
         .ok()
         .and_then(|s| s.parse().ok());
-    Instant::now() + Duration::from_secs(WATCHDOG_SECS * scale.unwrap_or(1))
+    let usual = if long() { 30 } else { 1 };
+    Instant::now() + Duration::from_secs(WATCHDOG_SECS * scale.unwrap_or(usual))
+}
+
+/// Whether the servers shall be put to minutes of work, not seconds: `RINGER_LONG=1`.
+pub fn long() -> bool {
+    std::env::var_os("RINGER_LONG").is_some_and(|value| value == "1")
 }
 
 /// 128 + n after a signal, as a shell's `$?`.

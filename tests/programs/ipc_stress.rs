@@ -1,0 +1,125 @@
+//! stress-ng(1)'s stressors of everything that processes speak through, hackbench(8), and rt-tests' of message
+//! queues and semaphores. They check what they do; whether they are content is compared, not what they measure.
+
+use crate::case::{bash, Case};
+use crate::emulated::Pipes;
+use crate::guard;
+
+/// Bounded by operations, and by time: pipeherd looks at nothing else. With `RINGER_LONG=1` by a longer time only.
+fn stress(name: &str, operations: u32) {
+    let bound = match guard::long() {
+        true => "--timeout 30".to_string(),
+        false => format!("--{name}-ops {operations} --timeout 3"),
+    };
+    let script = format!(
+        "stress-ng --verify --quiet --{name} 2 {bound} > said 2>&1; status=$?
+         grep -v 'passed\\|successful' said; echo $status"
+    );
+    check(bash(&script).needs(&["stress-ng"]));
+}
+
+fn check(case: Case) {
+    case.pipes(Pipes::Any).check();
+}
+
+macro_rules! stressors {
+    ($($test:ident: $name:literal, $operations:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            stress($name, $operations);
+        })*
+    };
+}
+
+stressors! {
+    mq: "mq", 4000;
+    sem: "sem", 4000;
+    sem_sysv: "sem-sysv", 4000;
+    shm: "shm", 4;
+    memfd: "memfd", 20;
+    pipe: "pipe", 2000;
+    pipeherd: "pipeherd", 200;
+    fifo: "fifo", 2000;
+    eventfd: "eventfd", 2000;
+    epoll: "epoll", 500;
+    poll: "poll", 500;
+    sockpair: "sockpair", 100;
+    sockfd: "sockfd", 200;
+    sock: "sock", 20;
+    splice: "splice", 500;
+    tee: "tee", 500;
+    vm_splice: "vm-splice", 500;
+    dup: "dup", 20;
+    close: "close", 500;
+}
+
+/// Fills the memory of the machine from many processes, whatever is asked of it: half a minute, so not every day.
+#[test]
+fn mmapfork() {
+    if guard::long() {
+        stress("mmapfork", 1);
+    } else {
+        eprintln!("skipped: only with RINGER_LONG=1");
+    }
+}
+
+/// Datagrams between Unix sockets. (`--sock-domain unix` is broken in this stress-ng: it asks for TCP there.)
+#[test]
+fn unix_datagrams() {
+    check(
+        bash("stress-ng --verify --quiet --udp 2 --udp-domain unix --udp-ops 2000 --timeout 40 >said 2>&1; echo $?")
+            .needs(&["stress-ng"]),
+    );
+}
+
+#[test]
+fn hackbench() {
+    check(
+        bash(
+            r#"loops=50; [ "$LONG" ] && loops=5000
+            for mode in "--pipe --process" "--pipe --threads" "--process" "--threads"; do
+                hackbench $mode -g 3 -l $loops >said 2>&1; echo "$mode $?"; grep -c '^Time' said
+            done"#,
+        )
+        .needs(&["hackbench"]),
+    );
+}
+
+#[test]
+fn pmqtest() {
+    check(
+        bash(
+            r#"loops=100; [ "$LONG" ] && loops=50000
+            for options in "" "-t 2 -d 20" "-T 5" "-S"; do
+                pmqtest $options -l $loops -i 200 >said 2>&1; echo "$options $?"
+            done"#,
+        )
+        .needs(&["pmqtest"]),
+    );
+}
+
+#[test]
+fn ptsematest() {
+    check(
+        bash(
+            r#"loops=100; [ "$LONG" ] && loops=50000
+            for options in "" "-t 2 -d 20" "-S"; do
+                ptsematest $options -l $loops -i 200 >said 2>&1; echo "$options $?"
+            done"#,
+        )
+        .needs(&["ptsematest"]),
+    );
+}
+
+#[test]
+fn svsematest() {
+    check(
+        bash(
+            r#"loops=100; [ "$LONG" ] && loops=50000
+            for options in "" "-t 2 -d 20" "-f" "-S"; do
+                svsematest $options -l $loops -i 200 >said 2>&1; echo "$options $?"
+            done"#,
+        )
+        .needs(&["svsematest"]),
+    );
+}
