@@ -59,6 +59,7 @@ fn expose_in(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, around: Option<&Nest<'_>>
     }
     let whole = nest.depth <= DEEPEST && {
         let _no_fork = Borrowing::begin();
+        let _numbers = Numbers::raise();
         look_through(k, fd, s, &nest)
     };
     match whole {
@@ -66,6 +67,38 @@ fn expose_in(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, around: Option<&Nest<'_>>
         false => crate::session::complain(
             "descriptors that are queued in a socket could not all be handed to the kernel",
         ),
+    }
+}
+
+/// As many descriptors as may be, for as long as this lives.
+struct Numbers {
+    before: Option<[u64; 2]>,
+}
+
+impl Numbers {
+    fn raise() -> Numbers {
+        let mut limit = [0u64; 2];
+        let got = prlimit(core::ptr::null(), limit.as_mut_ptr());
+        let [_, hard] = limit;
+        if got {
+            prlimit([hard, hard].as_ptr(), core::ptr::null_mut());
+        }
+        Numbers {
+            before: got.then_some(limit),
+        }
+    }
+}
+
+/// RLIMIT_NOFILE of this process.
+fn prlimit(new: *const u64, old: *mut u64) -> bool {
+    sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, new, old) == 0
+}
+
+impl Drop for Numbers {
+    fn drop(&mut self) {
+        if let Some(limit) = self.before {
+            prlimit(limit.as_ptr(), core::ptr::null_mut());
+        }
     }
 }
 

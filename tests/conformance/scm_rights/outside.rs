@@ -57,6 +57,18 @@ cases!(to_a_program_without_shim, {
         outsider(&b, &["recv:SOCK:50", "read:50:aaaaaaaa", "write:50:bbbbbbbb"]).succeeds();
         assert_eq!(count(&e), Ok(u64::from_ne_bytes(*b"bbbbbbbb")));
     }
+    "more than it has numbers for" => {
+        let (a, b) = socketpair(SOCK_STREAM);
+        let p = pipe();
+        write_all(&p.w, b"many");
+        let all = [p.r.number(); 200];
+        assert_eq!(send_with(&a, b"!", &With::Rights(&all), 0), Ok(1));
+        pass(&a, &[&p.r]);
+        drop(p);
+        limit_descriptors(60);
+        let orders = ["read:SOCK:!", "recv:SOCK:50", "read:50:many", "eof:50"];
+        outsider(&b, &orders).succeeds();
+    }
     "sent afterwards" => {
         let (a, b) = socketpair(SOCK_STREAM);
         let s = socketpair(SOCK_STREAM);
