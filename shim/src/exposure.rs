@@ -7,7 +7,7 @@ use ringer_kernel::file::{FileRef, SocketId};
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::forget_descriptor;
-use ringer_kernel::unix::flight::{self, Held};
+use ringer_kernel::unix::flight;
 use ringer_kernel::unix::{Side, Type};
 
 use crate::adopt::{self, Identity};
@@ -190,9 +190,7 @@ fn hand_over(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, nest: &Nest<'_>) {
     let Some(it) = Identity::of(fd).filter(Identity::may_be_ours) else {
         return;
     };
-    let held = Held::take(k, s.pair);
-    let found = held.copy(s.side, |f| it.is(f));
-    drop(held);
+    let found = flight::copy(k, s.pair, s.side, |f| it.is(f));
     let Some(slot) = found else {
         // One of the pair itself is not noted.
         if let Some(id) = adopt::socket_of(k.arena, fd) {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use ringer_kernel::eventfd::Mode;
 use ringer_kernel::file::{self, FileRef};
-use ringer_kernel::unix::flight::Held;
+use ringer_kernel::unix::flight::{self, Held};
 use ringer_kernel::unix::Side;
 use support::counter::Counter;
 use support::sockets::{Sockets, STREAM};
@@ -37,8 +37,7 @@ fn add(s: &Sockets, me: &Me, slot: u32) {
 
 fn take(s: &Sockets, me: &Me, slot: u32) -> Option<u32> {
     let k = s.world.ctx(me);
-    let held = Held::take(&k, s.a.pair);
-    held.remove(Side::B, |f: &FileRef| f.file_slot() == slot)
+    flight::remove(&k, s.a.pair, Side::B, |f: &FileRef| f.file_slot() == slot)
 }
 
 #[test]

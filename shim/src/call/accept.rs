@@ -100,6 +100,7 @@ fn install(
                 pair,
             };
             demotion::demote_pair(k, fd, &s, Cause::NoMemory);
+            crate::exposure::expose(k, fd, &s);
             ringer_kernel::file::close_ref(k.arena, k.me, k.host, file);
         }
     }

@@ -8,7 +8,7 @@ use ringer_kernel::host::Twin;
 use ringer_kernel::log::{Cause, Kind};
 use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::forget_descriptor;
-use ringer_kernel::unix::flight::Held;
+use ringer_kernel::unix::flight::{self, Held};
 use ringer_kernel::unix::Type;
 
 use crate::adopt::{self, Identity};
@@ -112,7 +112,10 @@ pub fn send(
         return Verdict::Pass;
     }
     let carrier = &found.1;
-    let Some(k) = entry.ctx(fd).filter(|_| !carrier.pair.is_served()) else {
+    let Some(k) = entry
+        .ctx(fd)
+        .filter(|_| FileRef::Socket(*carrier).is_kernels())
+    else {
         return by_kernel(entry, message);
     };
     // Only through both of a pair's sockets could it go to the kernel later on.
@@ -278,7 +281,7 @@ fn send_noted(
     let nothing = ret < 0 || (ret == 0 && carrier.pair.type_of() == Type::Stream);
     let undone = noted.slots.iter().take(if nothing { noted.len } else { 0 });
     for slot in undone.clone() {
-        let _ = held.remove(to, |f| f.file_slot() == *slot);
+        let _ = flight::remove(k, carrier.pair, to, |f| f.file_slot() == *slot);
     }
     drop(held);
     for slot in undone {
@@ -297,7 +300,7 @@ pub fn received(socket: i32, message: usize, ret: isize, flags: i32) {
         if let (Some((_, s)), Some(k)) = (socket::of(&entry, socket), entry.ctx(socket)) {
             let flights = &s.pair.flights;
             // A process that restricts its system calls may not even ask what it got.
-            if !(flights.is_exposed(s.side()) && flights.is_empty()) {
+            if !(flights.is_exposed(s.side()) && flights.is_empty(k.arena)) {
                 each_right(message, |fd| take_up(&entry, &k, &s, fd, flags));
             }
         }
@@ -317,12 +320,10 @@ fn take_up(entry: &Entry, k: &Ctx<'_, Shim>, carrier: &SocketFile, fd: i32, flag
     let Some(it) = Identity::of(fd).filter(Identity::may_be_ours) else {
         return;
     };
-    let held = Held::take(k, carrier.pair);
     let found = match flags & libc::MSG_PEEK {
-        0 => held.remove(carrier.side(), |f| it.is(f)),
-        _ => held.copy(carrier.side(), |f| it.is(f)),
+        0 => flight::remove(k, carrier.pair, carrier.side(), |f| it.is(f)),
+        _ => flight::copy(k, carrier.pair, carrier.side(), |f| it.is(f)),
     };
-    drop(held);
     match found {
         Some(slot) => install(entry, k, fd, slot),
         None if carrier.pair.is_exposed(carrier.side()) => {}

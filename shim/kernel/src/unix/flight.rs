@@ -37,21 +37,23 @@ use crate::arena::{alloc, Arena, Off};
 use crate::file::{self, FileRef};
 use crate::host::{crash_point, Host};
 use crate::pipe::Ctx;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use crate::sync::atomic::{AtomicU32, Ordering::*};
 use crate::sync::lock_word::Progress;
 use crate::sync::robust::RobustLock;
+use crate::task::reap::forget_descriptor;
 
 /// In the pair.
 #[repr(C)]
 pub struct Flights {
+    /// Senders', and whoever exposes. Receivers take entries out without it.
     pub lock: RobustLock,
     /// See [`exposure`].
     exposed: AtomicU32,
     /// Entries from here on are 0. (Under the lock.)
     used: AtomicU32,
-    _pad: AtomicU32,
-    /// Offset of the entries in the heap, and how many there can be in the upper half. (Under the lock.)
-    geometry: AtomicU64,
+    /// The entries, in the heap. (Under the lock, and for good.)
+    at: AtomicU32,
+    _pad: [AtomicU32; 2],
 }
 
 /// Bits of `Flights::exposed`, for side A; side B's are two higher.
@@ -62,12 +64,11 @@ pub mod exposure {
     pub const DONE: u32 = 2;
 }
 
-/// One entry is a description's slot and, in the lowest bit, the side that is to receive it.
-type Entry = AtomicU32;
-const ENTRY: usize = core::mem::size_of::<Entry>();
-const FIRST: usize = 16;
 /// More than this many are not kept account of: what is sent then is the kernel's.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
+/// An entry is a description's slot and, in the lowest bit, the side that is to receive it.
+type Block = [AtomicU32; MOST];
+const BYTES: usize = core::mem::size_of::<Block>();
 
 fn raw(file_slot: u32, to: Side) -> u32 {
     file_slot << 1 | to.bit()
@@ -83,29 +84,26 @@ impl Flights {
         self.exposed.load(Acquire) & bits(side, exposure::MARKED) != 0
     }
 
-    /// Whether there can be anything of ringer's on its way.
-    #[inline(always)]
-    pub fn is_empty(&self) -> bool {
-        self.used.load(Acquire) == 0
-    }
-
-    /// How many entries there can be, and where: for `check`.
+    /// Where the entries are, and their bytes: for `check`.
     pub fn block(&self) -> Option<(u32, usize)> {
-        let raw = self.geometry.load(Acquire);
-        (raw != 0).then_some((raw as u32, (raw >> 32) as usize * ENTRY))
+        let at = self.at.load(Acquire);
+        (at != 0).then_some((at, BYTES))
     }
 
-    fn entries<'a>(&self, arena: &'a Arena) -> impl Iterator<Item = &'static Entry> + use<'a> {
-        let raw = self.geometry.load(Acquire);
-        let (at, len) = (raw as u32, (raw >> 32) as usize);
-        let base = at as usize * crate::arena::off::UNIT;
-        (0..len.min(MOST)).map_while(move |i| arena.at::<Entry>(base + i * ENTRY))
+    fn entries(&self, arena: &Arena) -> &'static [AtomicU32] {
+        let block = Off::<Block>::from_raw(self.at.load(Acquire)).and_then(|at| arena.get(at));
+        let used = self.used.load(Acquire) as usize;
+        block.and_then(|b| b.get(..used.min(MOST))).unwrap_or(&[])
+    }
+
+    /// Whether nothing of ringer's is on its way.
+    pub fn is_empty(&self, arena: &Arena) -> bool {
+        self.entries(arena).iter().all(|e| e.load(Acquire) == 0)
     }
 
     /// Calls `f` with each description on its way.
     pub fn for_each(&self, arena: &Arena, mut f: impl FnMut(u32)) {
-        let used = self.used.load(Acquire) as usize;
-        for entry in self.entries(arena).take(used) {
+        for entry in self.entries(arena) {
             match entry.load(Acquire) {
                 0 => {}
                 raw => f(raw >> 1),
@@ -139,15 +137,13 @@ impl<'a, H: Host> Held<'a, H> {
     /// its way, which the receiver could not tell from this one; ENOMEM if there are too many, or no memory.
     pub fn add(&self, file_slot: u32, to: Side) -> Result<(), Errno> {
         let Held { k, flights, .. } = self;
-        if self.is_ambiguous(file_slot, to) {
-            return Err(Errno::EBUSY);
-        }
-        let free = self.free_entry()?;
+        let free = self.free_entry(file_slot, to)?;
+        let block = self.block()?;
+        let entry = block.get(free).ok_or(Errno::ENOMEM)?;
         if !file::get_ref(k.arena, file_slot) {
             return Err(Errno::EBADF);
         }
         crash_point("flight.counted");
-        let entry = flights.entries(k.arena).nth(free).ok_or(Errno::ENOMEM)?;
         entry.store(raw(file_slot, to), Release);
         let used = flights.used.load(Relaxed).max(free as u32 + 1);
         flights.used.store(used, Release);
@@ -155,92 +151,44 @@ impl<'a, H: Host> Held<'a, H> {
         Ok(())
     }
 
-    fn is_ambiguous(&self, file_slot: u32, to: Side) -> bool {
+    /// The number of an entry that is 0. Those at the end that are 0 are none from here on.
+    fn free_entry(&self, file_slot: u32, to: Side) -> Result<usize, Errno> {
         let arena = self.k.arena;
-        let Some(new) = file::file(arena, file_slot) else {
-            return false;
-        };
+        let new = file::file(arena, file_slot).ok_or(Errno::EBADF)?;
         let of = |f: &file::OpenFile| (f.role.load(Relaxed), f.object.load(Relaxed));
-        self.used_entries().any(|entry| {
+        let mut free = None;
+        let mut used = 0;
+        for (i, entry) in self.flights.entries(arena).iter().enumerate() {
             let there = entry.load(Relaxed);
-            let to_same = there != 0 && there & 1 == to.bit() && there >> 1 != file_slot;
-            to_same && file::file(arena, there >> 1).is_some_and(|f| of(f) == of(new))
-        })
-    }
-
-    fn used_entries(&self) -> impl Iterator<Item = &'static Entry> + use<'a, H> {
-        let used = self.flights.used.load(Relaxed) as usize;
-        self.flights.entries(self.k.arena).take(used)
-    }
-
-    /// The number of an entry that is 0.
-    fn free_entry(&self) -> Result<usize, Errno> {
-        let is_free = |e: &Entry| e.load(Relaxed) == 0;
-        match self.flights.entries(self.k.arena).position(is_free) {
-            Some(i) => Ok(i),
-            None => self.grow(),
-        }
-    }
-
-    /// Twice as many entries; the number of the first new one.
-    fn grow(&self) -> Result<usize, Errno> {
-        let Held { k, flights, .. } = self;
-        let old = flights.block();
-        let before = old.map_or(0, |(_, bytes)| bytes / ENTRY);
-        let len = (before * 2).max(FIRST);
-        if len > MOST {
-            return Err(Errno::ENOMEM);
-        }
-        let block = alloc::alloc_made(k.arena, k.me, k.host, len * ENTRY)?;
-        let base = block.raw() as usize * crate::arena::off::UNIT;
-        let mut old_entries = flights.entries(k.arena);
-        for i in 0..len {
-            let entry = k.arena.at::<Entry>(base + i * ENTRY).ok_or(Errno::ENOMEM)?;
-            let value = old_entries.next().map_or(0, |e| e.load(Relaxed));
-            entry.store(value, Relaxed);
-        }
-        let geometry = (len as u64) << 32 | u64::from(block.raw());
-        flights.geometry.store(geometry, Release);
-        if let Some((at, bytes)) = old {
-            if let Some(block) = Off::<u8>::from_raw(at) {
-                alloc::free(k.arena, k.me, k.host, block, bytes);
+            if there == 0 {
+                free = free.or(Some(i));
+                continue;
+            }
+            used = i + 1;
+            let another = there != raw(file_slot, to) && there & 1 == to.bit();
+            if another && file::file(arena, there >> 1).is_some_and(|f| of(f) == of(new)) {
+                return Err(Errno::EBUSY);
             }
         }
-        Ok(before)
+        self.flights.used.store(used as u32, Release);
+        Ok(free.filter(|&i| i < used).unwrap_or(used))
     }
 
-    /// Takes out the entry of a description on its way to `to` that `is_it` says yes to. The caller owns its
-    /// reference now.
-    pub fn remove(&self, to: Side, mut is_it: impl FnMut(&FileRef) -> bool) -> Option<u32> {
-        let arena = self.k.arena;
-        let entry = self.used_entries().find(|entry| {
-            let there = entry.load(Relaxed);
-            there & 1 == to.bit() && FileRef::of(arena, there >> 1).is_some_and(|f| is_it(&f))
-        })?;
-        let slot = entry.swap(0, AcqRel) >> 1;
-        crash_point("flight.taken");
-        self.shorten();
-        (slot != 0).then_some(slot)
-    }
-
-    /// Entries at the end that are 0 are none.
-    fn shorten(&self) {
-        let behind = self.used_entries().enumerate();
-        let last = behind.filter(|(_, e)| e.load(Relaxed) != 0).last();
-        let used = last.map_or(0, |(i, _)| i as u32 + 1);
-        self.flights.used.store(used, Release);
-    }
-
-    /// As [`Held::remove`], but the entry stays: MSG_PEEK. The caller owns a reference.
-    pub fn copy(&self, to: Side, mut is_it: impl FnMut(&FileRef) -> bool) -> Option<u32> {
-        let arena = self.k.arena;
-        self.used_entries().find_map(|entry| {
-            let there = entry.load(Relaxed);
-            let found = there & 1 == to.bit()
-                && FileRef::of(arena, there >> 1).is_some_and(|f| is_it(&f))
-                && file::get_ref(arena, there >> 1);
-            found.then_some(there >> 1)
-        })
+    /// The entries, which are made with the first of them.
+    fn block(&self) -> Result<&'static Block, Errno> {
+        let Held { k, flights, .. } = self;
+        let mut at = flights.at.load(Relaxed);
+        if at == 0 {
+            at = alloc::alloc(k.arena, k.me, k.host, BYTES)?.raw();
+            let block = Off::<Block>::from_raw(at).and_then(|at| k.arena.get(at));
+            block
+                .into_iter()
+                .flatten()
+                .for_each(|e| e.store(0, Relaxed));
+            flights.at.store(at, Release);
+        }
+        let block = Off::<Block>::from_raw(at).and_then(|at| k.arena.get(at));
+        block.ok_or(Errno::ENOMEM)
     }
 
     pub fn is_exposed(&self, side: Side) -> bool {
@@ -255,6 +203,54 @@ impl<H: Host> Drop for Held<'_, H> {
             .lock
             .unlock(self.k.me, Progress::None, self.k.host);
     }
+}
+
+/// Takes out the entry of a description on its way to `to` that `is_it` says yes to. The caller owns its
+/// reference now.
+pub fn remove<H: Host>(
+    k: &Ctx<'_, H>,
+    p: &Pair,
+    to: Side,
+    mut is_it: impl FnMut(&FileRef) -> bool,
+) -> Option<u32> {
+    let mut matches = |there: u32| {
+        let is_for_us = there != 0 && there & 1 == to.bit();
+        is_for_us && FileRef::of(k.arena, there >> 1).is_some_and(|f| is_it(&f))
+    };
+    for entry in p.flights.entries(k.arena) {
+        let there = entry.load(Acquire);
+        if !matches(there) || entry.compare_exchange(there, 0, AcqRel, Relaxed).is_err() {
+            continue;
+        }
+        crash_point("flight.taken");
+        // Another one may have come there just before, in a slot that was used again.
+        if matches(there) {
+            return Some(there >> 1);
+        }
+        let _ = entry.compare_exchange(0, there, AcqRel, Relaxed);
+    }
+    None
+}
+
+/// As [`remove`], but the entry stays: MSG_PEEK. The caller owns a reference.
+pub fn copy<H: Host>(
+    k: &Ctx<'_, H>,
+    p: &Pair,
+    to: Side,
+    mut is_it: impl FnMut(&FileRef) -> bool,
+) -> Option<u32> {
+    p.flights.entries(k.arena).iter().find_map(|entry| {
+        let there = entry.load(Acquire);
+        let found = there != 0
+            && there & 1 == to.bit()
+            && FileRef::of(k.arena, there >> 1).is_some_and(|f| is_it(&f))
+            && file::get_ref(k.arena, there >> 1);
+        if found && entry.load(Acquire) != there {
+            forget_descriptor(k, there >> 1, |_| false); // it was taken meanwhile
+            return None;
+        }
+        found.then_some(there >> 1)
+    })
 }
 
 /// What is sent to `side` may go to somebody else from now on.
@@ -276,7 +272,7 @@ pub fn expose<H: Host>(k: &Ctx<'_, H>, p: &Pair, side: Side) -> bool {
     p.flights
         .exposed
         .fetch_or(bits(side, exposure::MARKED), AcqRel);
-    let empty = p.flights.is_empty();
+    let empty = p.flights.is_empty(k.arena);
     drop(held);
     if empty {
         exposed(p, side);
@@ -300,14 +296,14 @@ pub(super) fn clear<H: Host>(k: &Ctx<'_, H>, p: &Pair, mut f: impl FnMut(u32)) {
     let Some((at, bytes)) = flights.block() else {
         return;
     };
-    for entry in held.used_entries() {
+    for entry in flights.entries(k.arena) {
         match entry.swap(0, AcqRel) {
             0 => {}
             raw => f(raw >> 1),
         }
     }
     flights.used.store(0, Relaxed);
-    flights.geometry.store(0, Relaxed);
+    flights.at.store(0, Relaxed);
     drop(held);
     if let Some(block) = Off::<u8>::from_raw(at) {
         alloc::free(k.arena, k.me, k.host, block, bytes);
