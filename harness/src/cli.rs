@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::small::Object as CheckObject;
 use crate::fuzz::generate::Object;
 use crate::{cmd, error, ui};
 
@@ -49,6 +50,12 @@ enum Command {
     Fuzz(Fuzz),
     #[command(hide = true)]
     FuzzWorker,
+    /// Run all programs up to a length on the kernel and on ringer, and show the first that differs
+    Check(Check),
+    #[command(hide = true)]
+    CheckWorker,
+    /// Tell each rule that has to hold, its tests, and what they say on the kernel and on ringer
+    Conform(Conform),
     /// Look into an arena; with --check, whether it is in order
     Inspect(Inspect),
     #[command(hide = true)]
@@ -292,6 +299,47 @@ pub struct Fuzz {
     /// Only print the programs, as --replay takes them
     #[arg(long)]
     pub print: bool,
+    /// Do not make a program that differs smaller
+    #[arg(long)]
+    pub as_it_is: bool,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub shim: Option<PathBuf>,
+}
+
+/// Exit status: 0 all the same, 1 one differs.
+#[derive(Args)]
+pub struct Check {
+    /// Calls of a sequence (without: what takes minutes)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10).map(|n| n as usize))]
+    pub depth: Option<usize>,
+    /// Pairs of workers at a time (without: one for two processors)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256).map(|n| n as usize))]
+    pub jobs: Option<usize>,
+    /// Show a program that can be compiled, not only its calls
+    #[arg(long)]
+    pub c: bool,
+    /// What they use (without: each)
+    #[arg(value_enum, value_name = "OBJECT")]
+    pub objects: Vec<CheckObject>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub shim: Option<PathBuf>,
+}
+
+/// Exit status: 0, or 1 if a test of a rule fails.
+#[derive(Args)]
+pub struct Conform {
+    /// Run the tests, by cargo, in ringer's sources: minutes
+    #[arg(long)]
+    pub run: bool,
+    /// Do not run them: this is what `RINGER_WORLDS=native cargo test ... 2>&1` said
+    #[arg(long, value_name = "FILE", requires = "ringer", conflicts_with = "run")]
+    pub native: Option<PathBuf>,
+    /// And this `RINGER_WORLDS=shim,run cargo test ... 2>&1`
+    #[arg(long, value_name = "FILE", requires = "native")]
+    pub ringer: Option<PathBuf>,
+    /// Write docs/conformance.md, too
+    #[arg(long)]
+    pub write: bool,
 }
 
 #[derive(Args)]
@@ -331,6 +379,9 @@ pub fn main() -> u8 {
         Command::Diff(args) => cmd::diff::main(args),
         Command::Fuzz(args) => cmd::fuzz::main(args),
         Command::FuzzWorker => cmd::fuzz::worker(),
+        Command::Check(args) => cmd::check::main(args),
+        Command::CheckWorker => cmd::check::worker(),
+        Command::Conform(args) => cmd::conform::main(args),
         Command::Inspect(args) => cmd::inspect::main(args),
         Command::BenchWorker(args) => cmd::bench::worker(args),
     };

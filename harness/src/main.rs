@@ -8,6 +8,8 @@
 //! arena/    looking at an arena, live or dead
 //! bench/    the kernel against ringer, in one run
 //! diff/     one program in both worlds: what differs
+//! check/    all programs up to a length in both worlds
+//! conform/  the rules, their tests, and what these say
 //! fuzz/     invented programs in both worlds: what differs
 //! sys/      Linux calls; ui/ words and tables
 //! ```
@@ -17,8 +19,10 @@
 
 mod arena;
 mod bench;
+mod check;
 mod cli;
 mod cmd;
+mod conform;
 mod diff;
 mod error;
 mod fuzz;

@@ -60,6 +60,8 @@ mod next;
 mod pass;
 mod peer;
 mod pending;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod probe;
 mod procfs;
 mod rescue;
@@ -79,6 +81,8 @@ mod user;
 fn start() {
     #[cfg(feature = "crash-points")]
     crash::install();
+    #[cfg(feature = "planted-bugs")]
+    planted::wake();
     hooks::make_key();
     attach::attach();
     call::process::watch_exit_status();

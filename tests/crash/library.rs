@@ -39,7 +39,7 @@ fn binaries() -> PathBuf {
         .as_ref()
         .map(|dir| dir.join("crash-points/libringer.so"))
         .filter(|library| library.exists())
-        .unwrap_or_else(build_library);
+        .unwrap_or_else(|| build_library("crash-points"));
     let ringer = ready.map_or_else(build_ringer, |dir| dir.join("ringer"));
     let both = target_dir().join("crash-points/bin");
     fs::create_dir_all(&both).expect("a directory in the target directory");
@@ -48,9 +48,10 @@ fn binaries() -> PathBuf {
     both
 }
 
-fn build_library() -> PathBuf {
-    let target = target_dir().join("crash-points");
-    let mut cargo = cargo(&["-p", "ringer-shim", "--features", "crash-points"]);
+/// libringer.so with a feature, in a target directory of its own.
+pub fn build_library(feature: &str) -> PathBuf {
+    let target = target_dir().join(feature);
+    let mut cargo = cargo(&["-p", "ringer-shim", "--features", feature]);
     run(cargo.arg("--target-dir").arg(&target));
     target.join("release/libringer.so")
 }

@@ -1,7 +1,7 @@
 //! Each rule of a system call has a test that names it: rules.toml says which.
 
 use crate::sources::{read, rust_files, workspace};
-use crate::tests_by_name::assert_exists;
+use crate::tests_by_name::{assert_exists, assert_target_exists};
 use ringer_support::table;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,4 +46,22 @@ fn each_rule_has_its_tests() {
         listed.insert(table.name.clone(), ids);
     }
     assert_eq!(rules, listed, "the sources' rules, and rules.toml's");
+}
+
+/// What has to hold: whatever spec.toml cites is there, and nothing of it is empty.
+#[test]
+fn the_tests_that_the_spec_cites_are_there() {
+    let tables = table::parse(include_str!("../spec.toml"));
+    let mut rules = tables.iter().filter(|t| t.name == "rule").peekable();
+    assert!(rules.peek().is_some());
+    for rule in rules {
+        let by = format!("{} of spec.toml", rule.text("id"));
+        assert!(!rule.text("text").is_empty(), "{by} says nothing");
+        for test in rule.list("tests") {
+            match test.strip_suffix("::*") {
+                Some(target) => assert_target_exists(target, &by),
+                None => assert_exists(test, &by),
+            }
+        }
+    }
 }

@@ -112,3 +112,26 @@ fn what_the_shim_hooks_it_hooks_by_all_its_public_names() {
         "hooked by another name only: {missing:?}"
     );
 }
+
+/// Bugs that are planted for `ringer fuzz` to find are in no library that anybody uses.
+#[test]
+fn no_bugs_are_planted_in_an_ordinary_build() {
+    const SIGN: &[u8] = b"RINGER_PLANTED=";
+    for file in [build::libringer(), build::ringer()] {
+        let bytes = fs::read(&file).expect("a binary");
+        let planted = bytes.windows(SIGN.len()).any(|window| window == SIGN);
+        assert!(!planted, "{} has planted bugs", file.display());
+    }
+    for manifest in [
+        "shim/Cargo.toml",
+        "shim/kernel/Cargo.toml",
+        "harness/Cargo.toml",
+    ] {
+        let path = crate::sources::workspace().join(manifest);
+        let text = crate::sources::read(&path);
+        assert!(
+            !text.lines().any(|line| line.starts_with("default =")),
+            "{manifest}"
+        );
+    }
+}

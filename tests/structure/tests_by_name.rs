@@ -20,6 +20,13 @@ pub fn assert_exists(cited: &str, by: &str) {
     assert!(there, "{by} cites the test {cited}, and there is none");
 }
 
+/// Fails unless there is such a test target.
+#[track_caller]
+pub fn assert_target_exists(target: &str, by: &str) {
+    let there = !files_of(target).is_empty();
+    assert!(there, "{by} cites the target {target}, and there is none");
+}
+
 /// The sources of a test target. A `main.rs` has its directory.
 fn files_of(target: &str) -> Vec<PathBuf> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -18,7 +18,7 @@ use crate::{sys, ui};
 const AGAIN: usize = 3;
 
 pub fn main(args: cli::Fuzz) -> Result<u8> {
-    let mut worlds = Worlds::new();
+    let mut worlds = Worlds::new(args.shim.as_deref());
     match &args.replay {
         Some(path) => replay(&mut worlds, path, args.c),
         None => invent(&mut worlds, &args),
@@ -52,6 +52,10 @@ fn invent(worlds: &mut Worlds, args: &cli::Fuzz) -> Result<u8> {
             })?;
         } else if let Some(seen) = worlds.differs(&program)? {
             match worlds.differs_always(&program, AGAIN)? {
+                Some(differs) if args.as_it_is => {
+                    tell(&program, &differs, args.c)?;
+                    return Ok(1);
+                }
                 Some(differs) => return found(worlds, &program, &differs, args.c),
                 None => once.push(format!("seed {seed} once: {seen}\n")),
             }
@@ -106,12 +110,12 @@ fn found(worlds: &mut Worlds, program: &Program, differs: &Differs, as_c: bool) 
     Ok(1)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string(value).map_err(|e| Error::Stdout(e.into()))?;
     Ok(text + "\n")
 }
 
-fn tell(program: &Program, differs: &Differs, as_c: bool) -> Result<()> {
+pub fn tell(program: &Program, differs: &Differs, as_c: bool) -> Result<()> {
     let json = json(program)?;
     let c = if as_c {
         emit_c::whole(program)

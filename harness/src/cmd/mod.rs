@@ -1,6 +1,8 @@
 //! The commands: options in, exit status out.
 
 pub mod bench;
+pub mod check;
+pub mod conform;
 pub mod diff;
 pub mod fuzz;
 pub mod inspect;

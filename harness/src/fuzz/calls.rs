@@ -12,7 +12,31 @@ pub const SEM: u32 = 2;
 pub const NAMES: u8 = 3;
 pub const BUFFER: usize = 1 << 18;
 
-/// An actor: what a fork copies.
+/// What a message queue says of itself, see mq_overview(7), ends with a process id.
+fn forget_pid(text: &mut Vec<u8>) {
+    const NAME: &[u8] = b"NOTIFY_PID:";
+    if text.starts_with(b"QSIZE:") {
+        let at = text.windows(NAME.len()).position(|w| w == NAME);
+        text.truncate(at.unwrap_or(text.len()));
+    }
+}
+
+/// What buffers are filled with.
+static PATTERN: [u8; BUFFER] = {
+    let mut bytes = [0; BUFFER];
+    let mut i = 0;
+    while i < BUFFER {
+        bytes[i] = (i * 7 + i / 251) as u8;
+        i += 1;
+    }
+    bytes
+};
+
+// SAFETY: its buffer is its own, and mapped for good.
+unsafe impl Send for Actor {}
+
+/// An actor: what a fork copies, and a thread begins with.
+#[derive(Clone)]
 pub struct Actor {
     pub page: &'static Page,
     pub me: u8,
@@ -23,15 +47,44 @@ pub struct Actor {
     pub buffer: *mut u8,
     /// What names begin with.
     pub prefix: i32,
+    /// The highest descriptor that it was given.
+    pub highest: i32,
+    /// It has opened a queue by its name.
+    pub has_named: bool,
 }
 
 impl Actor {
+    pub fn new(page: &'static Page, buffer: *mut u8) -> Actor {
+        Actor {
+            page,
+            me: 0,
+            registers: [-1; REGISTERS],
+            ids: [[-1; REGISTERS]; 2],
+            buffer,
+            // SAFETY: cannot fail.
+            prefix: unsafe { libc::getpgrp() },
+            highest: 2,
+            has_named: false,
+        }
+    }
+
+    /// A thread's, with the same in its registers.
+    pub fn for_thread(&self, me: u8) -> Option<Actor> {
+        let buffer = super::exec::new_buffer()?;
+        Some(Actor {
+            me,
+            buffer,
+            ..self.clone()
+        })
+    }
+
     fn fd(&self, reg: Reg) -> i32 {
         self.registers[usize::from(reg) % REGISTERS]
     }
 
     fn set(&mut self, reg: Reg, value: i32) {
         self.registers[usize::from(reg) % REGISTERS] = value;
+        self.highest = self.highest.max(value);
     }
 
     fn at(&self, place: Place, len: u32) -> *mut libc::c_void {
@@ -46,17 +99,15 @@ impl Actor {
     }
 
     /// Bytes that can be told from those of other steps.
-    fn fill(&self, step: usize, len: usize) {
-        for i in 0..len.min(BUFFER) {
+    fn fill(&self, step: usize, len: usize, at: Place) {
+        let plus = (step * 31) as u8;
+        for (i, byte) in PATTERN.iter().take(len).enumerate() {
             // SAFETY: within the buffer.
-            unsafe {
-                self.buffer
-                    .add(i)
-                    .write((step * 31 + i * 7 + i / 251) as u8)
-            };
+            unsafe { self.buffer.add(i).write(byte.wrapping_add(plus)) };
         }
-        // For Edge: the last bytes are as good.
-        for i in 0..(len / 2).min(BUFFER) {
+        // The last bytes of the buffer.
+        let at_edge = if at == Place::Edge { len / 2 } else { 0 };
+        for i in 0..at_edge.min(BUFFER) {
             // SAFETY: within the buffer.
             unsafe { self.buffer.add(BUFFER - 1 - i).write((step + i) as u8) };
         }
@@ -100,15 +151,18 @@ impl Actor {
         );
     }
 
-    fn call(&mut self, step: usize, call: &Call, out: &mut Vec<u8>) -> i64 {
+    /// What it returns; what it gave besides goes to `out`.
+    pub fn call(&mut self, step: usize, call: &Call, out: &mut Vec<u8>) -> i64 {
         match call {
             Call::Read { fd, len, at } => {
                 // SAFETY: room for that many, or an address that the kernel is to refuse.
                 let n = unsafe { libc::read(self.fd(*fd), self.at(*at, *len), *len as usize) };
-                self.took(n, *at, *len, out)
+                let n = self.took(n, *at, *len, out);
+                forget_pid(out);
+                n
             }
             Call::Write { fd, len, at } => {
-                self.fill(step, *len as usize);
+                self.fill(step, *len as usize, *at);
                 // SAFETY: as above.
                 unsafe { libc::write(self.fd(*fd), self.at(*at, *len), *len as usize) as i64 }
             }
@@ -119,7 +173,7 @@ impl Actor {
                 self.took(n, *at, *len, out)
             }
             Call::Send { fd, len, flags, at } => {
-                self.fill(step, *len as usize);
+                self.fill(step, *len as usize, *at);
                 let (fd, from) = (self.fd(*fd), self.at(*at, *len));
                 // SAFETY: as above.
                 unsafe { libc::send(fd, from, *len as usize, *flags) as i64 }
@@ -131,7 +185,7 @@ impl Actor {
                 self.took(n, Place::Good, 0, out)
             }
             Call::Writev { fd, lens } => {
-                self.fill(step, lens.iter().map(|l| *l as usize).sum());
+                self.fill(step, lens.iter().map(|l| *l as usize).sum(), Place::Good);
                 let v = self.vectors(lens);
                 // SAFETY: as many vectors as there are, all inside the buffer.
                 unsafe { libc::writev(self.fd(*fd), v.as_ptr(), v.len() as i32) as i64 }
@@ -158,7 +212,7 @@ impl Actor {
                 priority,
                 at,
             } => {
-                self.fill(step, *len as usize);
+                self.fill(step, *len as usize, *at);
                 let (fd, from) = (self.fd(*fd), self.at(*at, *len));
                 // SAFETY: as above.
                 unsafe { libc::mq_send(fd, from.cast(), *len as usize, *priority).into() }
@@ -179,7 +233,7 @@ impl Actor {
                 len,
                 flags,
             } => {
-                self.fill(step, *len as usize + 8);
+                self.fill(step, *len as usize + 8, Place::Good);
                 // SAFETY: the buffer is aligned and begins with a type.
                 unsafe { self.buffer.cast::<i64>().write(*kind) };
                 let (id, from) = (self.id(MSG, *id), self.buffer.cast());
@@ -199,9 +253,28 @@ impl Actor {
                 self.took(all, Place::Good, 0, out);
                 n as i64
             }
-            Call::Action { .. } | Call::Mask { .. } | Call::Pending | Call::Take { .. } => {
-                signals::call(self.page, call, out)
-            }
+            Call::Action { .. }
+            | Call::Mask { .. }
+            | Call::Pending
+            | Call::Suspend { .. }
+            | Call::Take { .. } => signals::call(self.page, call, out),
+            Call::Tgkill { whom, signal } => match self.pid(*whom) {
+                0 => 0,
+                // As pthread_kill(3) does for the caller itself.
+                // SAFETY: a number.
+                _ if usize::from(*whom) % ACTORS == usize::from(self.me) => unsafe {
+                    libc::raise(*signal).into()
+                },
+                // SAFETY: numbers; a process of this program.
+                pid if pid != std::process::id() as i32 => unsafe {
+                    libc::kill(pid, *signal).into()
+                },
+                pid => {
+                    let tid = self.page.tids[usize::from(*whom) % ACTORS].load(Acquire);
+                    // SAFETY: numbers; a thread of this program.
+                    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, *signal) }
+                }
+            },
             Call::Kill { whom, signal } => match self.pid(*whom) {
                 0 => 0,
                 // SAFETY: numbers; a process of this program.
@@ -312,6 +385,7 @@ impl Actor {
             }
             -1 => -1,
             pid => {
+                self.page.tids[at].store(pid, Release);
                 self.page.pids[at].store(pid, Release);
                 0
             }

@@ -44,7 +44,7 @@ pub fn call(actor: &mut Actor, call: &Call, out: &mut Vec<u8>) -> i64 {
             }
             ret.into()
         }
-        Call::Poll { fds } => {
+        Call::Poll { fds, ms } => {
             let pollfd = |(fd, events): &(u8, i16)| libc::pollfd {
                 fd: actor.number(*fd),
                 events: *events,
@@ -52,7 +52,7 @@ pub fn call(actor: &mut Actor, call: &Call, out: &mut Vec<u8>) -> i64 {
             };
             let mut fds: Vec<libc::pollfd> = fds.iter().map(pollfd).collect();
             // SAFETY: as many as there are.
-            let ret = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as u64, 0) };
+            let ret = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as u64, *ms) };
             out.extend(fds.iter().flat_map(|p| p.revents.to_le_bytes()));
             ret.into()
         }
@@ -68,6 +68,7 @@ pub fn call(actor: &mut Actor, call: &Call, out: &mut Vec<u8>) -> i64 {
             attr.mq_maxmsg = *most;
             attr.mq_msgsize = *size;
             let name = actor.queue_name(*name);
+            actor.has_named = true;
             // SAFETY: a C string and a whole attribute.
             let fd = unsafe { libc::mq_open(name.as_ptr(), *flags, 0o600, &attr) };
             actor.keep(*to, fd)
@@ -90,6 +91,18 @@ pub fn call(actor: &mut Actor, call: &Call, out: &mut Vec<u8>) -> i64 {
         Call::MqUnlink { name } => {
             // SAFETY: a C string.
             unsafe { libc::mq_unlink(actor.queue_name(*name).as_ptr()).into() }
+        }
+        Call::MqNotify { fd, signal } => {
+            // SAFETY: plain data; zeros are valid.
+            let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+            event.sigev_notify = libc::SIGEV_SIGNAL;
+            event.sigev_signo = *signal;
+            let event: *const libc::sigevent = match signal {
+                0 => std::ptr::null(),
+                _ => &event,
+            };
+            // SAFETY: a whole event, or none.
+            unsafe { libc::mq_notify(actor.number(*fd), event).into() }
         }
         Call::Msgget { to } => {
             // SAFETY: numbers.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,15 +22,15 @@
 
 #define HELPER __attribute__((unused)) static
 
-/* The actors are processes that take turns; r[] is what a fork copies. */
-static struct page { int turn; pid_t pid[@ACTORS]; } *page;
-static int me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS];
+/* The actors take turns; r[], q[] and s[] are what a fork copies, and a thread begins with. */
+static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; } *page;
+static __thread int me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS];
 static char *buf; /* behind its @BUFFER bytes is nothing */
 #define GOOD(n) buf
 #define EDGE(n) (buf + @BUFFER - (n) / 2)
 #define HOLE(n) (buf + @BUFFER + 64)
 
-/* The turn of who is dead goes to whoever comes first. */
+/* The turn of who is dead, or waits in a call, is over after a while. */
 HELPER int mine(int step, int who)
 {
 	while (__atomic_load_n(&page->turn, __ATOMIC_ACQUIRE) < step)
@@ -37,7 +38,14 @@ HELPER int mine(int step, int who)
 	return me == who && page->turn == step;
 }
 
+HELPER void over(int step)
+{
+	__atomic_compare_exchange_n(&page->turn, &step, step + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 #define STEP(step, who, call) do { \
+	if (step < from) \
+		break; \
 	if (mine(step, who)) { \
 		errno = 0; \
 		long ret = (long)(call); \
@@ -45,26 +53,17 @@ HELPER int mine(int step, int who)
 		if (me == who) { \
 			printf("%3d  %d: %s = %ld %s\n", step, who, #call, ret, e ? strerrorname_np(e) : ""); \
 			fflush(stdout); \
-			__atomic_store_n(&page->turn, step + 1, __ATOMIC_RELEASE); \
+			over(step); \
 		} else \
 			while (page->turn == step) \
 				usleep(100); \
 	} else { \
-		for (int ms = 0; page->turn == step && (ms < 300 || alive(who)); ms++) \
+		for (int ms = 0; page->turn == step && ms < 300; ms++) \
 			usleep(1000); \
-		int was = step; \
-		__atomic_compare_exchange_n(&page->turn, &was, step + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED); \
+		over(step); \
 	} \
 	usleep(1000); /* signals arrive */ \
 } while (0)
-
-HELPER int alive(int who)
-{
-	siginfo_t info = { 0 };
-	if (!page->pid[who] || kill(page->pid[who], 0) != 0)
-		return 0;
-	return waitid(P_PID, page->pid[who], &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0;
-}
 
 HELPER void handler(int sig, siginfo_t *info, void *context)
 {
@@ -114,9 +113,9 @@ HELPER int two(int ret, int fds[2], int *a, int *b)
 	return ret;
 }
 
-HELPER int polled(struct pollfd *fds, int n)
+HELPER int polled(struct pollfd *fds, int n, int ms)
 {
-	int ret = poll(fds, n, 0);
+	int ret = poll(fds, n, ms);
 	for (int i = 0; i < n; i++)
 		printf("     revents of %d: %#x\n", fds[i].fd, fds[i].revents);
 	return ret;
@@ -148,11 +147,26 @@ HELPER int forked(int as)
 	if (pid == 0)
 		me = as;
 	else
-		page->pid[as] = pid;
+		page->pid[as] = page->tid[as] = pid;
 	return pid < 0 ? -1 : 0;
 }
 
-int main(void)
+HELPER int to_thread(int whom, int sig)
+{
+	if (page->pid[whom] != getpid())
+		return kill(page->pid[whom], sig);
+	return whom == me ? raise(sig) : tgkill(page->pid[whom], page->tid[whom], sig);
+}
+
+HELPER int notify(int fd, int sig)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = sig };
+	return mq_notify(fd, &event);
+}
+
+HELPER int threaded(int as, int step);
+
+static void body(int from)
 {
 	static const struct timespec now;
 	struct mq_attr attr;
@@ -160,6 +174,43 @@ int main(void)
 	int fds[2], n = 0;
 	unsigned priority = 0;
 	(void)now, (void)attr, (void)stat, (void)fds, (void)n, (void)priority;
+
+@BODY
+}
+
+struct begin { int from, me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS]; };
+
+HELPER void *thread(void *begin)
+{
+	struct begin *b = begin;
+	me = b->me;
+	memcpy(r, b->r, sizeof r);
+	memcpy(q, b->q, sizeof q);
+	memcpy(s, b->s, sizeof s);
+	page->pid[me] = getpid();
+	__atomic_store_n(&page->tid[me], gettid(), __ATOMIC_RELEASE);
+	body(b->from);
+	return NULL;
+}
+
+HELPER int threaded(int as, int step)
+{
+	static struct begin b;
+	pthread_t t;
+	b.from = step + 1;
+	b.me = as;
+	memcpy(b.r, r, sizeof r);
+	memcpy(b.q, q, sizeof q);
+	memcpy(b.s, s, sizeof s);
+	if (pthread_create(&t, NULL, thread, &b) != 0)
+		return -1;
+	while (!__atomic_load_n(&page->tid[as], __ATOMIC_ACQUIRE))
+		usleep(100);
+	return 0;
+}
+
+int main(void)
+{
 	setpgid(0, 0);
 	memset(r, -1, sizeof r);
 	memset(q, -1, sizeof q);
@@ -167,11 +218,11 @@ int main(void)
 	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	buf = mmap(NULL, @BUFFER + 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mprotect(buf, @BUFFER, PROT_READ | PROT_WRITE);
-	page->pid[0] = getpid();
-
-@BODY
-	while (me == 0 && page->turn < @STEPS)
-		usleep(1000);
+	page->pid[0] = page->tid[0] = getpid();
+	body(0);
+	for (int as = 1; me == 0 && as < @ACTORS; as++) /* who still waits */
+		if (page->pid[as] && page->pid[as] != getpid())
+			kill(page->pid[as], SIGKILL);
 	while (me == 0 && wait(NULL) > 0)
 		;
 	for (int i = 0; me == 0 && i < 3; i++)

@@ -9,7 +9,7 @@ use super::program::{Call, Place, Program, Reg, What, ACTORS, REGISTERS};
 pub fn calls(program: &Program) -> String {
     let mut text = String::new();
     for (at, step) in program.steps.iter().enumerate() {
-        let _ = writeln!(text, "STEP({at}, {}, {});", step.who, call(&step.call));
+        let _ = writeln!(text, "STEP({at}, {}, {});", step.who, call(&step.call, at));
     }
     text
 }
@@ -23,7 +23,6 @@ pub fn whole(program: &Program) -> String {
     HEAD.replace("@REGISTERS", &REGISTERS.to_string())
         .replace("@ACTORS", &ACTORS.to_string())
         .replace("@BUFFER", &BUFFER.to_string())
-        .replace("@STEPS", &program.steps.len().to_string())
         .replace("@BODY", &body)
 }
 
@@ -67,7 +66,7 @@ fn vectors(lens: &[u32]) -> String {
     format!("(struct iovec[]){{{text}{{0}}}}, {}", lens.len())
 }
 
-fn call(call: &Call) -> String {
+fn call(call: &Call, step: usize) -> String {
     match call {
         Call::Pipe2 { r: a, w: b, flags } => format!("two(pipe2(fds, {flags:#x}), fds, &{}, &{})", r(a), r(b)),
         Call::Socketpair { a, b, kind } => {
@@ -88,10 +87,10 @@ fn call(call: &Call) -> String {
         Call::Dup3 { fd, over, flags } => format!("dup3({}, {}, {flags:#x})", r(fd), r(over)),
         Call::Fcntl { fd, cmd, arg } => format!("fcntl({}, {}, {arg:#x})", r(fd), command(*cmd)),
         Call::Fionread { fd } => format!("told(\"n\", ioctl({}, FIONREAD, &n), n)", r(fd)),
-        Call::Poll { fds } => {
+        Call::Poll { fds, ms } => {
             let one = |(fd, events): &(Reg, i16)| format!("{{{}, {events:#x}}}, ", r(fd));
             let all: String = fds.iter().map(one).collect();
-            format!("polled((struct pollfd[]){{{all}}}, {})", fds.len())
+            format!("polled((struct pollfd[]){{{all}}}, {}, {ms})", fds.len())
         }
         Call::MqOpen { to, name, flags, most, size } => format!(
             "keep(&{}, mq_open(queue({name}), {flags:#x}, 0600, &(struct mq_attr){{.mq_maxmsg = {most}, .mq_msgsize = {size}}}))",
@@ -132,12 +131,18 @@ fn call(call: &Call) -> String {
             format!("sigprocmask({how}, {}, NULL)", set(s))
         }
         Call::Pending => "pending()".into(),
-        Call::Take { set: s } => format!("sigtimedwait({}, NULL, &now)", set(s)),
+        Call::Take { set: s, waits: false } => format!("sigtimedwait({}, NULL, &now)", set(s)),
+        Call::Take { set: s, waits: true } => format!("sigwaitinfo({}, NULL)", set(s)),
+        Call::Suspend { set: s } => format!("sigsuspend({})", set(s)),
+        Call::Tgkill { whom, signal } => format!("to_thread({whom}, {signal})"),
+        Call::MqNotify { fd, signal: 0 } => format!("mq_notify({}, NULL)", r(fd)),
+        Call::MqNotify { fd, signal } => format!("notify({}, {signal})", r(fd)),
         Call::Kill { whom, signal } => format!("kill(page->pid[{whom}], {signal})"),
         Call::Queue { whom, signal, value } => {
             format!("sigqueue(page->pid[{whom}], {signal}, (union sigval){{{value}}})")
         }
         Call::Raise { signal } => format!("raise({signal})"),
+        Call::Thread { child } => format!("threaded({child}, {step})"),
         Call::Fork { child } => format!("forked({child})"),
         Call::Join { child } => format!("waitpid(page->pid[{child}], &n, WNOHANG) > 0"),
     }

@@ -8,19 +8,22 @@
 //!
 //! One actor acts at a time. After a fork, and after a signal was sent, all settle: they pass
 //! the kernel once, so that what is to run in them has run before the next step.
+//!
+//! An actor that sleeps in its call waits: the others go on without it. Whoever ends such a wait has made the
+//! sleeper ready before its own call returns, in either world. So after each step those that wait either
+//! end their calls, or are seen asleep again.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::calls::{Actor, BUFFER, NAMES};
-use super::page::Page;
-use super::program::{Outcome, Program, ACTORS, MOST_STEPS, REGISTERS};
+use super::page::{Gave, Page};
+use super::program::{Call, Outcome, Program, ACTORS, MOST_STEPS};
+use super::referee::{Life, Referee};
 use super::{calls_fd, signals};
-use crate::sys::{process, procfs, signal};
+use crate::sys::process;
 
-/// Nothing here blocks; what takes this long hangs.
-const LIMIT: Duration = Duration::from_secs(20);
-const END: u32 = u32::MAX;
+pub const END: u32 = u32::MAX;
 
 /// A fork has just made this process.
 pub static IS_NEW: AtomicBool = AtomicBool::new(false);
@@ -31,32 +34,35 @@ pub struct Stage {
     buffer: *mut u8,
 }
 
+/// Memory with none behind it.
+pub fn new_buffer() -> Option<*mut u8> {
+    let hole = 1 << 16;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, wherever there is room.
+    let buffer = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            BUFFER + hole,
+            libc::PROT_NONE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if buffer == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the first part of that mapping.
+    let ret = unsafe { libc::mprotect(buffer, BUFFER, libc::PROT_READ | libc::PROT_WRITE) };
+    (ret == 0).then_some(buffer.cast())
+}
+
 impl Stage {
     pub fn new() -> Option<Stage> {
         let page = Page::new()?;
         signals::write_to(page);
-        let hole = 1 << 16;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping, wherever there is room.
-        let buffer = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                BUFFER + hole,
-                libc::PROT_NONE,
-                flags,
-                -1,
-                0,
-            )
-        };
-        if buffer == libc::MAP_FAILED {
-            return None;
-        }
-        // SAFETY: the first part of that mapping.
-        let ret = unsafe { libc::mprotect(buffer, BUFFER, libc::PROT_READ | libc::PROT_WRITE) };
-        (ret == 0).then_some(Stage {
-            page,
-            buffer: buffer.cast(),
-        })
+        let buffer = new_buffer()?;
+        Some(Stage { page, buffer })
     }
 
     pub fn run(&self, program: &Program) -> Outcome {
@@ -79,15 +85,7 @@ impl Stage {
     }
 
     fn actor(&self) -> Actor {
-        Actor {
-            page: self.page,
-            me: 0,
-            registers: [-1; REGISTERS],
-            ids: [[-1; REGISTERS]; 2],
-            buffer: self.buffer,
-            // SAFETY: cannot fail.
-            prefix: unsafe { libc::getpgrp() },
-        }
+        Actor::new(self.page, self.buffer)
     }
 
     fn referee(&self, program: &Program) -> i32 {
@@ -98,89 +96,15 @@ impl Stage {
         // SAFETY: this process has one thread.
         let first = unsafe { process::fork(|| act(self.actor(), program)) };
         let Ok(pid) = first else { return 1 };
+        self.page.tids[0].store(pid, Release);
         self.page.pids[0].store(pid, Release);
-        let mut gone = [false; ACTORS];
-        for (at, step) in program.steps.iter().take(MOST_STEPS).enumerate() {
-            let who = usize::from(step.who) % ACTORS;
-            if gone[who] || self.pid(who) == 0 {
-                continue;
-            }
-            self.page.step.store(at as u32, Release);
-            let turn = at as u32 * 2 + 2;
-            self.call(who, turn);
-            let Some(lives) = self.wait(who, turn) else {
-                self.page.hangs.store(at as u32 + 1, Release);
-                break;
-            };
-            if !lives {
-                self.page.died(at);
-                gone[who] = true;
-            }
-            if lives && !step.call.reaches_others() {
-                continue;
-            }
-            let others: Vec<usize> = (0..ACTORS)
-                .filter(|a| !gone[*a] && self.pid(*a) != 0)
-                .collect();
-            others.iter().for_each(|a| self.call(*a, turn + 1));
-            for a in others {
-                match self.wait(a, turn + 1) {
-                    Some(lives) => gone[a] = !lives,
-                    None => self.page.hangs.store(at as u32 + 1, Release),
-                }
-            }
+        Referee {
+            page: self.page,
+            actors: [Life::Free; ACTORS],
         }
-        self.end();
+        .play(program);
         0
     }
-
-    fn pid(&self, who: usize) -> i32 {
-        self.page.pids[who].load(Acquire)
-    }
-
-    fn call(&self, who: usize, turn: u32) {
-        self.page.turn[who].store(turn, Release);
-        futex_wake(&self.page.turn[who]);
-    }
-
-    /// Until it has done its turn, or is dead. `None`: neither comes.
-    fn wait(&self, who: usize, turn: u32) -> Option<bool> {
-        let since = Instant::now();
-        let done = &self.page.done[who];
-        loop {
-            let now = done.load(Acquire);
-            if now == turn {
-                return Some(true);
-            }
-            if !futex_wait(done, now, 5) && is_dead(self.pid(who)) {
-                return Some(done.load(Acquire) == turn);
-            }
-            if since.elapsed() > LIMIT {
-                return None;
-            }
-        }
-    }
-
-    fn end(&self) {
-        let hangs = self.page.hangs.load(Acquire) != 0;
-        let since = Instant::now();
-        let actors = || (0..ACTORS).filter(|a| self.pid(*a) != 0);
-        actors().for_each(|a| self.call(a, END));
-        for a in actors() {
-            while !is_dead(self.pid(a)) {
-                if hangs || since.elapsed() > LIMIT {
-                    signal::kill(self.pid(a), libc::SIGKILL);
-                }
-                std::thread::sleep(Duration::from_micros(200));
-                while process::look_at_child(-1).is_ok_and(|s| s != process::State::Running) {}
-            }
-        }
-        while process::wait_for_end(-1).is_ok() {}
-    }
-}
-
-fn is_dead(pid: i32) -> bool {
-    procfs::process(pid as u32).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
 }
 
 /// An actor's life. Never comes back into the worker.
@@ -194,14 +118,18 @@ fn act(mut actor: Actor, program: &Program) -> i32 {
             if turn != last {
                 break turn;
             }
-            futex_wait(&page.turn[me], last, 1000);
+            futex_wait(&page.turn[me], last, Duration::from_secs(1));
         };
         if turn == END {
             return 0;
         }
+        page.began[me].store(turn, Release);
         if turn % 2 == 0 {
             let step = turn as usize / 2 - 1;
-            actor.step(step, &program.steps[step].call);
+            match program.steps[step].call {
+                Call::Thread { child } => thread(&actor, program, step, child),
+                ref call => actor.step(step, call),
+            }
         } else {
             // SAFETY: no arguments. Whatever is to run here runs now.
             unsafe { libc::sched_yield() };
@@ -216,17 +144,54 @@ fn act(mut actor: Actor, program: &Program) -> i32 {
     }
 }
 
+/// A thread that is an actor. It is there when this returns.
+fn thread(actor: &Actor, program: &Program, step: usize, child: u8) {
+    let at = usize::from(child) % ACTORS;
+    let page = actor.page;
+    let gave = |value, errno| {
+        page.gave(
+            step,
+            Gave {
+                value,
+                errno,
+                data: &[],
+            },
+        );
+    };
+    if page.pids[at].load(Acquire) != 0 {
+        return gave(0, 0);
+    }
+    let Some(new) = actor.for_thread(at as u8) else {
+        return gave(-1, libc::ENOMEM);
+    };
+    let program = program.clone();
+    let begin = move || {
+        signals::i_am(new.me);
+        // SAFETY: no arguments.
+        page.tids[at].store(unsafe { libc::gettid() }, Release);
+        act(new, &program);
+    };
+    if std::thread::Builder::new().spawn(begin).is_err() {
+        return gave(-1, libc::EAGAIN);
+    }
+    while page.tids[at].load(Acquire) == 0 {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    page.pids[at].store(std::process::id() as i32, Release);
+    gave(0, 0);
+}
+
 /// Whether somebody has woken us, as far as the kernel knows.
-fn futex_wait(word: &AtomicU32, value: u32, ms: i64) -> bool {
+pub fn futex_wait(word: &AtomicU32, value: u32, most: Duration) -> bool {
     let most = libc::timespec {
-        tv_sec: ms / 1000,
-        tv_nsec: ms % 1000 * 1_000_000,
+        tv_sec: most.as_secs() as i64,
+        tv_nsec: most.subsec_nanos().into(),
     };
     // SAFETY: a word and a time that live as long as the call.
     unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, value, &most) == 0 }
 }
 
-fn futex_wake(word: &AtomicU32) {
+pub fn futex_wake(word: &AtomicU32) {
     // SAFETY: a word that lives as long as the call.
     unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, i32::MAX) };
 }

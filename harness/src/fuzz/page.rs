@@ -12,10 +12,15 @@ const MOST_IDS: usize = 128;
 pub struct Page {
     /// What each actor is to do: see `Turn`.
     pub turn: [AtomicU32; ACTORS],
+    /// The last turn that each has begun.
+    pub began: [AtomicU32; ACTORS],
     /// The last turn that each has done.
     pub done: [AtomicU32; ACTORS],
     pub pids: [AtomicI32; ACTORS],
+    pub tids: [AtomicI32; ACTORS],
     pub step: AtomicU32,
+    /// Whatever comes now comes of the end.
+    pub over: AtomicU32,
     /// A step and 1; 0: none hangs.
     pub hangs: AtomicU32,
     cells: [Cell; MOST_STEPS],
@@ -29,6 +34,8 @@ pub struct Page {
 #[repr(C)]
 struct Cell {
     state: AtomicU32,
+    /// A call that waited: the step in which it ended, and 1.
+    woken: AtomicU32,
     errno: AtomicI32,
     value: AtomicI64,
     hash: AtomicU64,
@@ -38,6 +45,7 @@ struct Cell {
 
 const DONE: u32 = 1;
 const DIED: u32 = 2;
+const WAITS: u32 = 3;
 
 #[repr(C)]
 struct Handler {
@@ -77,19 +85,26 @@ impl Page {
     pub fn clear(&self) {
         for at in 0..ACTORS {
             self.turn[at].store(0, Relaxed);
+            self.began[at].store(0, Relaxed);
             self.done[at].store(0, Relaxed);
             self.pids[at].store(0, Relaxed);
+            self.tids[at].store(0, Relaxed);
         }
         self.step.store(0, Relaxed);
+        self.over.store(0, Relaxed);
         self.hangs.store(0, Relaxed);
-        self.cells
-            .iter()
-            .for_each(|cell| cell.state.store(0, Relaxed));
+        for cell in &self.cells {
+            cell.state.store(0, Relaxed);
+            cell.woken.store(0, Relaxed);
+        }
         self.handlers_ran.store(0, Relaxed);
         self.ids_made.store(0, Relaxed);
     }
 
     pub fn gave(&self, step: usize, gave: Gave<'_>) {
+        if self.over.load(Acquire) != 0 {
+            return;
+        }
         let cell = &self.cells[step];
         cell.value.store(gave.value, Relaxed);
         cell.errno.store(gave.errno, Relaxed);
@@ -105,8 +120,21 @@ impl Page {
         self.cells[step].state.store(DIED, Release);
     }
 
+    /// From now on this step waits, as far as anybody knows.
+    pub fn waits(&self, step: usize) {
+        self.cells[step].state.store(WAITS, Release);
+    }
+
+    /// A step that waited has ended with another.
+    pub fn woken(&self, step: usize, with: usize) {
+        self.cells[step].woken.store(with as u32 + 1, Release);
+    }
+
     /// Async-signal-safe, as all of this page.
     pub fn handler(&self, ran: &Ran) {
+        if self.over.load(Acquire) != 0 {
+            return;
+        }
         let at = self.handlers_ran.fetch_add(1, AcqRel) as usize;
         let Some(to) = self.handlers.get(at) else {
             return;
@@ -120,6 +148,12 @@ impl Page {
         to.blocked.store(ran.blocked, Relaxed);
     }
 
+    /// The handlers that ran since this was last asked, in their order.
+    pub fn take_handlers(&self) -> impl Iterator<Item = Ran> + '_ {
+        let ran = self.handlers_ran.swap(0, AcqRel) as usize;
+        self.handlers.iter().take(ran).map(Handler::get)
+    }
+
     pub fn actor(&self, pid: i32) -> u8 {
         let at = self.pids.iter().position(|p| p.load(Acquire) == pid);
         at.map_or(255, |at| at as u8)
@@ -130,6 +164,10 @@ impl Page {
         if let Some(to) = self.ids.get(at) {
             to.store(u64::from(kind) << 32 | u64::from(id as u32), Relaxed);
         }
+    }
+
+    pub fn forget_ids(&self) {
+        self.ids_made.store(0, Release);
     }
 
     pub fn ids(&self) -> impl Iterator<Item = (u32, i32)> + '_ {
@@ -148,6 +186,9 @@ impl Page {
         handlers.sort_by_key(|ran| (ran.step, ran.who));
         Outcome {
             steps: self.cells.iter().take(steps).map(Cell::get).collect(),
+            woken: (self.cells.iter().take(steps).enumerate())
+                .filter_map(|(step, cell)| Some((step, cell.woken_with()?)))
+                .collect(),
             handlers,
             hangs: (self.hangs.load(Acquire) as usize).checked_sub(1),
         }
@@ -166,8 +207,13 @@ impl Cell {
                     .collect(),
             },
             DIED => Seen::Died,
+            WAITS => Seen::Waits,
             _ => Seen::Nobody,
         }
+    }
+
+    fn woken_with(&self) -> Option<usize> {
+        (self.woken.load(Acquire) as usize).checked_sub(1)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A program as data: who does which call, one after the other.
 //!
 //! Each actor is a process with sixteen registers for descriptors, and as many for ids of
-//! System V queues and of sets of semaphores; a fork copies them. Whatever could block is given its
-//! non-blocking flag when the program is made, so a program has one outcome. A step of an actor that is not there is passed over:
-//! any part of a program is a program.
+//! System V queues and of sets of semaphores; a fork copies them. A call may wait: its actor is passed
+//! over until another's call ends that. One acts at a time, so a program has one outcome. A step of an
+//! actor that is not there is passed over, too: any part of a program is a program.
 
 use std::fmt;
 
@@ -130,6 +130,9 @@ pub enum Call {
     },
     Poll {
         fds: Vec<(Reg, i16)>,
+        /// As poll(2) takes it: below 0 it waits.
+        #[serde(default)]
+        ms: i32,
     },
     MqOpen {
         to: Reg,
@@ -202,9 +205,11 @@ pub enum Call {
         set: Vec<i32>,
     },
     Pending,
-    /// sigtimedwait(2) that does not wait.
+    /// sigtimedwait(2) that does not wait, or sigwaitinfo(2).
     Take {
         set: Vec<i32>,
+        #[serde(default)]
+        waits: bool,
     },
     Kill {
         whom: u8,
@@ -225,14 +230,49 @@ pub enum Call {
     Join {
         child: u8,
     },
+    /// A thread that is an actor, too, with registers of its own.
+    Thread {
+        child: u8,
+    },
+    /// To a thread of the caller's process, as pthread_kill(3); to another process by kill(2).
+    Tgkill {
+        whom: u8,
+        signal: i32,
+    },
+    Suspend {
+        set: Vec<i32>,
+    },
+    /// mq_notify(3) by a signal; 0: no more.
+    MqNotify {
+        fd: Reg,
+        signal: i32,
+    },
 }
 
 impl Call {
+    /// Whether those who wait in it are served in the order of their coming. Who of several others
+    /// is first, the kernel leaves to chance.
+    pub fn waits_in_line(&self) -> bool {
+        matches!(
+            self,
+            Call::Semop { .. }
+                | Call::Msgsnd { .. }
+                | Call::Msgrcv { .. }
+                | Call::MqSend { .. }
+                | Call::MqReceive { .. }
+        )
+    }
+
     /// Whether others may have to begin, run a handler, or die, because of it.
     pub fn reaches_others(&self) -> bool {
         matches!(
             self,
-            Call::Kill { .. } | Call::Queue { .. } | Call::Fork { .. }
+            Call::Kill { .. }
+                | Call::Queue { .. }
+                | Call::Fork { .. }
+                | Call::Thread { .. }
+                | Call::Tgkill { .. }
+                | Call::MqSend { .. }
         )
     }
 }
@@ -243,6 +283,9 @@ pub struct Outcome {
     /// As many as there are steps.
     pub steps: Vec<Seen>,
     pub handlers: Vec<Ran>,
+    /// Calls that waited: their step, and the one in which they ended.
+    #[serde(default)]
+    pub woken: Vec<(usize, usize)>,
     /// The step that did not end.
     pub hangs: Option<usize>,
 }
@@ -259,6 +302,8 @@ pub enum Seen {
     },
     /// It ended the one who did it.
     Died,
+    /// It waited until the program's end.
+    Waits,
 }
 
 /// A handler that ran.
@@ -311,6 +356,7 @@ impl Outcome {
             _ if self.hangs == Some(step) => "does not end".to_owned(),
             None | Some(Seen::Nobody) => "not done".to_owned(),
             Some(Seen::Died) => "ends its process".to_owned(),
+            Some(Seen::Waits) => "waits for ever".to_owned(),
             Some(Seen::Returned {
                 value,
                 errno: 0,
@@ -331,6 +377,9 @@ impl Outcome {
                 format!("= {value} ({})", crate::sys::strerror(*errno))
             }
         };
+        for (_, until) in self.woken.iter().filter(|(from, _)| *from == step) {
+            text += &format!(", having waited until step {until}");
+        }
         for ran in self.handlers.iter().filter(|ran| ran.step == step) {
             text += &format!("\n  {} runs its handler: {ran:?}", ran.who);
         }

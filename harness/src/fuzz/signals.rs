@@ -1,19 +1,23 @@
 //! Signals of an actor: its handler, and calls that take sets.
 
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering::*};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicPtr, Ordering::*};
 
 use super::page::Page;
 use super::program::{Call, Ran, What};
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(std::ptr::null_mut());
-static ME: AtomicU8 = AtomicU8::new(0);
+thread_local! {
+    /// Without a destructor: a handler may look.
+    static ME: Cell<u8> = const { Cell::new(0) };
+}
 
 pub fn write_to(page: &'static Page) {
     PAGE.store(std::ptr::from_ref(page).cast_mut(), Release);
 }
 
 pub fn i_am(me: u8) {
-    ME.store(me, Release);
+    ME.set(me);
 }
 
 pub fn errno() -> i32 {
@@ -61,7 +65,7 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_v
     let (code, value, from) = unsafe { story(page, &*info) };
     page.handler(&Ran {
         step: 0,
-        who: ME.load(Acquire),
+        who: ME.get(),
         signal,
         code,
         value,
@@ -80,7 +84,7 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_v
 unsafe fn story(page: &Page, info: &libc::siginfo_t) -> (i32, i32, u8) {
     // SAFETY: as the caller promised.
     let from = page.actor(unsafe { info.si_pid() });
-    let value = if info.si_code == libc::SI_QUEUE {
+    let value = if matches!(info.si_code, libc::SI_QUEUE | libc::SI_MESGQ) {
         // SAFETY: it has one.
         unsafe { info.si_value() }.sival_ptr as usize as i32
     } else {
@@ -107,15 +111,23 @@ pub fn call(page: &Page, call: &Call, out: &mut Vec<u8>) -> i64 {
             // SAFETY: room for a set.
             unsafe { libc::sigpending(&mut old) }
         }
-        Call::Take { set } => {
+        Call::Suspend { set } => {
+            // SAFETY: a whole set.
+            return unsafe { libc::sigsuspend(&set_of(set)).into() };
+        }
+        Call::Take { set, waits } => {
             // SAFETY: plain data; zeros are valid.
             let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
             let now = libc::timespec {
                 tv_sec: 0,
                 tv_nsec: 0,
             };
-            // SAFETY: a set, room for a siginfo, a time.
-            let ret = unsafe { libc::sigtimedwait(&set_of(set), &mut info, &now) };
+            let ret = match waits {
+                // SAFETY: a set, room for a siginfo.
+                true => unsafe { libc::sigwaitinfo(&set_of(set), &mut info) },
+                // SAFETY: a set, room for a siginfo, a time.
+                false => unsafe { libc::sigtimedwait(&set_of(set), &mut info, &now) },
+            };
             if ret > 0 {
                 // SAFETY: of a signal that was sent.
                 let (code, value, from) = unsafe { story(page, &info) };

@@ -61,6 +61,7 @@ pub mod log;
 pub mod mqueue;
 #[cfg(not(loom))]
 pub mod pipe;
+pub mod planted;
 /// The two words alone, for their model.
 #[cfg(all(test, loom))]
 #[path = "signal/published.rs"]

@@ -1,7 +1,7 @@
 //! What is done with an object of each kind.
 
 use super::super::program::{Call, What, ACTORS};
-use super::{Kind, Maker, SIGNALS};
+use super::{Kind, Maker};
 
 impl Maker<'_> {
     fn lens(&mut self) -> Vec<u32> {
@@ -34,8 +34,10 @@ impl Maker<'_> {
                     arg,
                 }
             }
+            _ if self.waits => Call::Fionread { fd: r },
             _ => {
-                let arg = libc::O_NONBLOCK | self.random.pick(&[0, libc::O_DIRECT]);
+                let direct = self.random.pick(&[0, libc::O_DIRECT]);
+                let arg = libc::O_NONBLOCK | direct;
                 Call::Fcntl {
                     fd: w,
                     cmd: libc::F_SETFL,
@@ -126,7 +128,11 @@ impl Maker<'_> {
                 len: self.random.pick(&[8192, 8192, 8193, 8, 0]),
                 at,
             },
-            8 => Call::MqAttr { fd },
+            8 if self.random.rarely(2) => Call::MqAttr { fd },
+            8 => Call::MqNotify {
+                fd,
+                signal: self.random.pick(&[0, 10, 12, 35]),
+            },
             _ => Call::MqUnlink {
                 name: self.random.below(2) as u8,
             },
@@ -138,7 +144,7 @@ impl Maker<'_> {
         let (msg, sem) = (self.reg(who, &[Kind::Msg]), self.reg(who, &[Kind::Sem]));
         let kind = self.random.pick(&[1, 2, 3, 7, 0, -1]);
         let len = self.random.pick(&[0, 1, 8, 100, 8192, 8193]);
-        let nowait = libc::IPC_NOWAIT;
+        let nowait = self.nonblock(libc::IPC_NOWAIT);
         let call = match self.random.below(16) {
             0..=3 => Call::Msgsnd {
                 id: msg,
@@ -212,14 +218,15 @@ impl Maker<'_> {
     }
 
     fn set(&mut self) -> Vec<i32> {
-        let count = self.random.below(4);
-        (0..count).map(|_| self.random.pick(&SIGNALS)).collect()
+        let (count, signals) = (self.random.below(4), self.signals);
+        (0..count).map(|_| self.random.pick(&signals)).collect()
     }
 
     pub(super) fn signal(&mut self, who: usize) {
         let there: Vec<usize> = (0..ACTORS).filter(|a| self.there[*a]).collect();
         let whom = self.random.pick(&there) as u8;
-        let signal = self.random.pick(&SIGNALS);
+        let signals = self.signals;
+        let signal = self.random.pick(&signals);
         let call = match self.random.below(20) {
             0..=3 => Call::Kill { whom, signal },
             4..=6 => Call::Queue {
@@ -227,7 +234,8 @@ impl Maker<'_> {
                 signal,
                 value: self.random.below(100) as i32,
             },
-            7 | 8 => Call::Raise { signal },
+            7 => Call::Raise { signal },
+            8 => Call::Tgkill { whom, signal },
             9..=13 => {
                 let how = [libc::SIG_BLOCK, libc::SIG_UNBLOCK, libc::SIG_SETMASK];
                 Call::Mask {
@@ -236,7 +244,11 @@ impl Maker<'_> {
                 }
             }
             14 | 15 => Call::Pending,
-            16 | 17 => Call::Take { set: self.set() },
+            16 | 17 => Call::Take {
+                set: self.set(),
+                waits: self.may_wait(),
+            },
+            18 if self.waits && self.random.rarely(2) => Call::Suspend { set: self.set() },
             18 => Call::Kill {
                 whom,
                 signal: self.random.pick(&[0, 65, -1]),

@@ -3,6 +3,7 @@
 //! Pure transitions: nothing here blocks, wakes, copies user memory or logs.
 
 use crate::abi::Errno;
+use crate::planted::{planted, Bug};
 
 /// eventfd(2): "The maximum value that may be stored in the counter is the largest unsigned 64-bit
 /// value minus 1".
@@ -20,6 +21,7 @@ pub enum Mode {
 pub fn take(count: u64, mode: Mode) -> Option<u64> {
     match (count, mode) {
         (0, _) => None,
+        (n, Mode::Semaphore) if planted(Bug::EventfdSemaphoreGivesAll) => Some(n),
         (_, Mode::Semaphore) => Some(1),
         (n, Mode::Counter) => Some(n),
     }
@@ -28,7 +30,8 @@ pub fn take(count: u64, mode: Mode) -> Option<u64> {
 /// `count` after a write of `add`, if there is room for it.
 #[inline(always)]
 pub fn add(count: u64, add: u64) -> Option<u64> {
-    count.checked_add(add).filter(|&sum| sum <= MAX)
+    let most = MAX - u64::from(planted(Bug::EventfdMaximumOneOff));
+    count.checked_add(add).filter(|&sum| sum <= most)
 }
 
 /// "A write(2) fails with the error EINVAL if ... an attempt is made to write the value
@@ -36,7 +39,7 @@ pub fn add(count: u64, add: u64) -> Option<u64> {
 #[inline(always)]
 pub fn check(add: u64) -> Result<(), Errno> {
     match add {
-        u64::MAX => Err(Errno::EINVAL),
+        u64::MAX if !planted(Bug::EventfdTakesTheReserved) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }

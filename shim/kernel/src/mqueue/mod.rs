@@ -39,6 +39,7 @@ use crate::arena::{layout, Arena, ArenaSafe};
 use crate::host::Host;
 use crate::log::{object, Kind, Logged};
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::Progress;
 use crate::sync::robust::{Found, RobustLock};
@@ -181,7 +182,8 @@ impl Queue {
     }
 
     pub fn is_full(&self) -> bool {
-        self.count.load(Relaxed) >= self.maxmsg.load(Relaxed)
+        let more = u32::from(planted(Bug::MqOneMore));
+        self.count.load(Relaxed) >= self.maxmsg.load(Relaxed) + more
     }
 }
 

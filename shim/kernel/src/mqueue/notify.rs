@@ -15,6 +15,7 @@ use crate::arena::{alloc, Arena, ArenaSafe, Off};
 use crate::host::{crash_point, Host};
 use crate::log::Kind;
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::task::{self, proc_state};
 
@@ -216,7 +217,10 @@ pub fn register<H: Host>(
 #[cold]
 pub fn fire<H: Host>(k: &Ctx<'_, H>, h: &Handle, cause: u64) -> Option<Notice> {
     let q = h.q;
-    let how = q.notify_kind.swap(kind::NOBODY, AcqRel);
+    let mut how = q.notify_kind.load(Acquire);
+    if !planted(Bug::MqNotifiesAgain) {
+        how = q.notify_kind.swap(kind::NOBODY, AcqRel);
+    }
     crash_point("mq.notify.fire");
     let pid = q.notify_pid.load(Relaxed);
     h.log(

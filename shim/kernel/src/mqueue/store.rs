@@ -23,6 +23,7 @@ use crate::arena::off::UNIT;
 use crate::arena::{alloc, Arena, ArenaSafe, Off};
 use crate::host::{crash_point, Host, UserRead, UserWrite};
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 const USED: u64 = 1 << 63;
@@ -150,8 +151,16 @@ impl Store {
 
     /// A slot that was held by a waiting record is in the queue from here on.
     pub fn admit(&self, slot: u32, prio: u32) {
-        let seq = self.q.seq.load(Relaxed);
+        let mut seq = self.q.seq.load(Relaxed);
         self.q.seq.store(seq.wrapping_add(1), Relaxed);
+        if planted(Bug::MqLastFirst) {
+            seq = AGE - (seq & AGE);
+        }
+        let prio = if planted(Bug::MqNoPriorities) {
+            0
+        } else {
+            prio
+        };
         crash_point("mq.send.commit");
         self.set_key(
             slot,

@@ -9,6 +9,7 @@ use super::{Ctx, Ended, Pipe, SlotCell};
 use crate::abi::{Errno, SysError};
 use crate::arena::Arena;
 use crate::host::{crash_point, Host, UserWrite};
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
 
@@ -207,6 +208,9 @@ fn drain<H: Host, U: UserWrite>(
             if at.seq >= head {
                 break;
             }
+        }
+        if at.seq != from.seq && planted(Bug::PipeReadsOneBuffer) {
+            break;
         }
         let cell = p.cell(k.arena, at.seq).ok_or(Errno::EIO)?;
         let word = SlotWord(cell.word.load(Acquire)); // pairs with the writer's CAS: bytes < END

@@ -12,6 +12,7 @@ use crate::abi::limits::PAGE_SIZE;
 use crate::abi::{Errno, SysError};
 use crate::arena::{alloc, Off};
 use crate::host::{crash_point, Host};
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::Progress;
 
@@ -47,7 +48,8 @@ pub fn queued_bytes<H: Host>(k: &Ctx<'_, H>, p: &Pipe) -> Result<usize, SysError
                 .map_or(0, |c| SlotWord(c.word.load(Relaxed)).end());
             bytes += end.saturating_sub(if seq == tail.seq { tail.off } else { 0 });
         }
-        (bytes, Progress::None)
+        let more = usize::from(bytes > 0 && planted(Bug::PipeCountsOneMore));
+        (bytes + more, Progress::None)
     })
 }
 
@@ -71,7 +73,8 @@ fn resize<H: Host>(k: &Ctx<'_, H>, p: &Pipe, slots: u32) -> Result<(), Errno> {
     let tail = Tail::from_raw(p.tail.load(Relaxed));
     let head = p.head.load(Relaxed);
     let old_slots = p.slots.load(Relaxed);
-    if slots == 0 || head.wrapping_sub(tail.seq) > u64::from(slots) {
+    let most = u64::from(slots).wrapping_sub(u64::from(planted(Bug::PipeResizeOneOff)));
+    if slots == 0 || head.wrapping_sub(tail.seq) > most {
         return Err(Errno::EBUSY);
     }
     if slots == old_slots {

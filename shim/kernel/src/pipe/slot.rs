@@ -20,6 +20,7 @@
 //!   bytes it reads again (nobody was told of them); only merging is lost.
 
 use crate::abi::limits::PAGE_SIZE;
+use crate::planted::{planted, Bug};
 
 const END: u64 = 0xffff;
 const CLOSED: u64 = 1 << 16;
@@ -62,7 +63,7 @@ impl SlotWord {
     }
 
     pub fn is_packet(self) -> bool {
-        self.0 & PACKET != 0
+        self.0 & PACKET != 0 && !planted(Bug::PipePacketsMerge)
     }
 
     /// Whether a writer might still append: retiring this slot needs the CAS.
@@ -85,7 +86,7 @@ impl SlotWord {
     #[inline(always)]
     pub fn merges(self, total: usize) -> usize {
         let odd = total % PAGE_SIZE;
-        if self.is_open() && self.end() + odd <= PAGE_SIZE {
+        if self.is_open() && self.end() + odd <= PAGE_SIZE && !planted(Bug::PipeNeverMerges) {
             odd
         } else {
             0
@@ -97,7 +98,8 @@ impl SlotWord {
 /// practice (2^48 slots are a year of a million a second, times nine).
 #[inline(always)]
 pub fn is_full(head: u64, tail: u64, slots: u32) -> bool {
-    head.wrapping_sub(tail) >= u64::from(slots)
+    let slots = u64::from(slots);
+    head.wrapping_sub(tail) >= slots - u64::from(planted(Bug::PipeFullOneEarly))
 }
 
 /// Where the reader is: slot sequence and offset in that slot, in one word, so that both move by

@@ -13,6 +13,7 @@
 use super::{bit, next_signal, published, SIGRTMIN};
 use crate::arena::{alloc, Arena, ArenaSafe, Off};
 use crate::host::{crash_point, Host};
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::OwnerId;
 
@@ -114,7 +115,18 @@ pub(super) fn push(
     what: &Sending<'_>,
 ) -> Pushed {
     let bits = bits_of(s, what.private);
-    if what.sig < SIGRTMIN && bits.load(Relaxed) & bit(what.sig) != 0 {
+    let there = bits.load(Relaxed) & bit(what.sig) != 0;
+    if what.sig < SIGRTMIN && there && !planted(Bug::SignalNotCoalesced) {
+        if planted(Bug::SignalKeepsLastInfo) {
+            each(arena, s, |e| {
+                let same = e.sig.load(Relaxed) == what.sig as u32;
+                if same {
+                    let both = e.info.iter().zip(what.info);
+                    both.for_each(|(to, from)| to.store(*from, Relaxed));
+                }
+                !same
+            });
+        }
         return Pushed::Coalesced;
     }
     if what.sig >= SIGRTMIN && s.count.load(Relaxed) >= what.limit {
@@ -133,6 +145,13 @@ pub(super) fn push(
         to.store(*from, Relaxed);
     }
     crash_point("sigqueue.link");
+    if planted(Bug::SignalRealtimeLifo) && s.tail.load(Relaxed) != 0 {
+        e.next.store(s.head.load(Relaxed), Relaxed);
+        s.head.store(raw, Release);
+        s.count.fetch_add(1, Relaxed);
+        published::mark(bits, bit(what.sig));
+        return Pushed::Queued(raw);
+    }
     match entry(arena, s.tail.load(Relaxed)) {
         Some(last) => last.next.store(raw, Release),
         None => s.head.store(raw, Release),
@@ -173,12 +192,16 @@ fn free_entry(
 /// lock. (Linux v6.18 kernel/signal.c dequeue_signal)
 pub(super) fn take(arena: &Arena, s: &State, set: u64) -> Option<Taken> {
     for private in [true, false] {
+        let private = private != planted(Bug::SignalSharedFirst);
         let bits = bits_of(s, private);
         // Each that is not there is looked for once only.
         for _ in 0..64 {
-            let Some(sig) = next_signal(bits.load(Relaxed) & set) else {
+            let Some(mut sig) = next_signal(bits.load(Relaxed) & set) else {
                 break;
             };
+            if planted(Bug::SignalHighestFirst) {
+                sig = 64 - (bits.load(Relaxed) & set).leading_zeros() as i32;
+            }
             let found = take_first(arena, s, |e| {
                 e.sig.load(Relaxed) == sig as u32 && (e.private.load(Relaxed) != 0) == private
             });
@@ -244,7 +267,7 @@ fn out(arena: &Arena, s: &State, raw: u32, e: &SigQueue) -> Taken {
             && (o.private.load(Relaxed) != 0) == taken.private;
         !others
     });
-    if !others {
+    if !others || planted(Bug::SignalSecondLost) {
         published::unmark(bits_of(s, taken.private), bit(taken.sig));
     }
     let _ = s

@@ -4,6 +4,7 @@ use super::sigqueue::{self, Pushed, Sending, Taken, BLOCK_BYTES};
 use super::{bit, published};
 use crate::arena::{alloc, Arena, Off};
 use crate::host::Host;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::{OwnerId, Progress};
 use crate::sync::robust::{Found, RobustLock};
@@ -150,7 +151,8 @@ pub fn send(arena: &Arena, me: OwnerId, host: &impl Host, s: &State, what: &Send
     }
     // What is in vain does not take the lock: its owner could be kept from it for ever.
     let bits = if what.private { &s.private } else { &s.shared };
-    if what.sig < super::SIGRTMIN && bits.load(SeqCst) & bit(what.sig) != 0 {
+    let looks = !planted(Bug::SignalNotCoalesced) && !planted(Bug::SignalKeepsLastInfo);
+    if looks && what.sig < super::SIGRTMIN && bits.load(SeqCst) & bit(what.sig) != 0 {
         return Sent::Coalesced;
     }
     if what.sig >= super::SIGRTMIN && s.count.load(Relaxed) >= what.limit {

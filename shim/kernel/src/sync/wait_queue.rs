@@ -29,6 +29,7 @@ use super::futex::{Futex, Signals, Slept};
 use super::lock_word;
 use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
+use crate::planted::{planted, Bug};
 
 /// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody. What the
 /// peer left is taken after twice this.
@@ -182,7 +183,7 @@ impl WaitQueue {
                 Ok(Some(done)) => break Ok(done),
                 Err(e) => break Err(e),
             }
-            if how == Slept::Signal {
+            if how == Slept::Signal && !planted(Bug::WaitMissesSignal) {
                 w.interrupted();
                 break Err(SysError::Restart(Restart::Sys));
             }
@@ -303,6 +304,9 @@ impl WaitQueue {
     }
 
     fn rouse(&self, futex: &impl Futex, place: Place, cause: u64) {
+        if planted(Bug::WaitLosesWakeUp) {
+            return;
+        }
         if let (Some(bed), Some(why)) =
             (self.beds.get(place.index()), self.causes.get(place.index()))
         {

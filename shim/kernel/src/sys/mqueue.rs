@@ -10,6 +10,7 @@ use crate::mqueue::wait::{self, stage, Side, Waiter};
 use crate::mqueue::{name, repair, Handle};
 use crate::pipe::watch::Tokens;
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 use crate::sys::Blocking;
 
@@ -123,7 +124,8 @@ fn send_locked<H: Host, T: Tokens>(
             h.log(k, Kind::MqSend, 0, now)
         }
     };
-    let notice = if count == 1 && h.q.notify_kind.load(Relaxed) != kind::NOBODY {
+    let was_empty = count == 1 || planted(Bug::MqNotifiesWhenNotEmpty);
+    let notice = if was_empty && h.q.notify_kind.load(Relaxed) != kind::NOBODY {
         notify::fire(k, h, record)
     } else {
         None

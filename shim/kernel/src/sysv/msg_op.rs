@@ -12,6 +12,7 @@ use crate::abi::Errno;
 use crate::host::{Host, UserRead, UserWrite};
 use crate::log::Kind;
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 
 /// msgsnd(2). `user` is at the text, behind the type.
@@ -162,7 +163,7 @@ pub fn msgrcv<H: Host, U: UserWrite>(
         return msg_wait::wait_to_receive(k, root, who, (id, index, q), user, call);
     };
     let len = m.len.load(Relaxed) as usize;
-    let too_long = len > room;
+    let too_long = len > room || (len == room && planted(Bug::MsgFittingIsTooLong));
     if too_long && (flags & MSG_NOERROR == 0 || copies) {
         q.unlock(k);
         let noerror = flags & MSG_NOERROR != 0;

@@ -1,5 +1,7 @@
 //! Which messages a receiver wants. See Linux v6.18 ipc/msg.c `convert_mode`, `testmsg`.
 
+use crate::planted::{planted, Bug};
+
 pub const MSG_NOERROR: i32 = 0o10000;
 pub const MSG_EXCEPT: i32 = 0o20000;
 pub const MSG_COPY: i32 = 0o40000;
@@ -59,8 +61,8 @@ impl Wanted {
         match self {
             Wanted::Any | Wanted::Number(_) => true,
             Wanted::Type(t) => mtype == t,
-            Wanted::Except(t) => mtype != t,
-            Wanted::UpTo(t) => mtype <= t,
+            Wanted::Except(t) => (mtype != t) != planted(Bug::MsgExceptIsTheType),
+            Wanted::UpTo(t) => mtype <= t - i64::from(planted(Bug::MsgUpToIsBelow)),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::abi::Errno;
 use crate::host::{crash_point, Host};
 use crate::log::Kind;
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 
 pub const SEM_UNDO: i16 = 0x1000;
@@ -60,7 +61,8 @@ pub enum Tried {
 #[inline(always)]
 pub fn step(value: i32, adj: Option<i32>, sop: Sembuf) -> Result<(i32, i32), Tried> {
     let op = i32::from(sop.op);
-    let blocks = (op == 0 && value != 0) || value + op < 0;
+    let zero = op == 0 && value != 0 && !planted(Bug::SemNeverWaitsForZero);
+    let blocks = zero || value + op < 0;
     if blocks {
         return Err(if sop.may_wait() {
             Tried::Waits
@@ -68,10 +70,11 @@ pub fn step(value: i32, adj: Option<i32>, sop: Sembuf) -> Result<(i32, i32), Tri
             Tried::Failed(Errno::EAGAIN)
         });
     }
-    if value + op > SEMVMX {
+    if value + op > SEMVMX - i32::from(planted(Bug::SemMaximumOneOff)) {
         return Err(Tried::Failed(Errno::ERANGE));
     }
-    let undo = adj.unwrap_or(0) - op;
+    let twice = if planted(Bug::SemUndoesTwice) { op } else { 0 };
+    let undo = adj.unwrap_or(0) - op - twice;
     if adj.is_some() && !(-SEMAEM - 1..=SEMAEM).contains(&undo) {
         return Err(Tried::Failed(Errno::ERANGE));
     }
@@ -100,6 +103,7 @@ pub fn perform<H: Host>(
         let Some(sem) = set.sem(k.arena, num) else {
             return Tried::Failed(Errno::EFBIG);
         };
+        let dup = dup && !planted(Bug::SemForgetsItsEarlierStep);
         let earlier = if dup { earlier(k, w, i, sop.num) } else { None };
         let value = earlier.map_or(sem.load(Relaxed), |e| e.value.load(Relaxed));
         let adj = if sop.undoes() {

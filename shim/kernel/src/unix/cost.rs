@@ -4,6 +4,8 @@
 //!
 //! Pure numbers.
 
+use crate::planted::{planted, Bug};
+
 const PAGE: usize = 4096;
 /// struct sk_buff.
 const SKB: usize = 256;
@@ -64,7 +66,7 @@ pub fn longest_packet(sndbuf: u32) -> usize {
 /// Whether one more buffer goes out.
 #[inline(always)]
 pub fn has_room(charged: u64, sndbuf: u32) -> bool {
-    charged < u64::from(sndbuf)
+    charged < u64::from(sndbuf) + 4096 * u64::from(planted(Bug::UnixOneMore))
 }
 
 /// Whether it is worth telling somebody who waits for room: `unix_writable`. (The one is the

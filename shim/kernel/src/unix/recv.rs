@@ -6,6 +6,7 @@ use crate::abi::SysError;
 use crate::host::{crash_point, Host, UserWrite};
 use crate::log::Kind;
 use crate::pipe::Ctx;
+use crate::planted::{planted, Bug};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::lock_word::{self, Progress};
 
@@ -151,7 +152,7 @@ fn take_stream<H: Host, U: UserWrite>(
         } else {
             at.off += n;
         }
-        if taken.bytes == want.len {
+        if taken.bytes == want.len || planted(Bug::UnixStreamOfRecords) {
             break;
         }
     }
@@ -189,7 +190,10 @@ fn take_packet<H: Host, U: UserWrite>(
     let whole = geometry.parts(k.arena, at.pos + HEADER, n, |at, len| dst.copy_out(at, len));
     let taken = Taken {
         bytes: if whole { n as usize } else { 0 },
-        packet: record.len as usize,
+        packet: match planted(Bug::UnixTruncatedLength) {
+            true => n as usize,
+            false => record.len as usize,
+        },
         fault: !whole,
         any: true,
     };

@@ -1,0 +1,235 @@
+//! Whose turn it is, who waits, who is dead.
+
+use std::sync::atomic::Ordering::*;
+use std::time::{Duration, Instant};
+
+use super::exec::{futex_wait, futex_wake, END};
+use super::page::Page;
+use super::program::{Program, ACTORS, MOST_STEPS};
+use crate::sys::{process, procfs, signal};
+
+/// What neither ends nor sleeps for so long hangs.
+const LIMIT: Duration = Duration::from_secs(4);
+/// Between two looks at one who seems to sleep.
+const PAUSE: Duration = Duration::from_micros(200);
+/// So many looks in a row have to find it asleep.
+const LOOKS: u32 = 3;
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Life {
+    Free,
+    /// In the call of a step, since a turn.
+    Waits {
+        step: usize,
+        turn: u32,
+    },
+    Gone,
+}
+
+/// What came of a turn.
+#[derive(PartialEq)]
+enum Turn {
+    Done,
+    Died,
+    Sleeps,
+    Hangs,
+}
+
+pub struct Referee {
+    pub page: &'static Page,
+    pub actors: [Life; ACTORS],
+}
+
+impl Referee {
+    pub fn play(&mut self, program: &Program) {
+        for (at, step) in program.steps.iter().take(MOST_STEPS).enumerate() {
+            let who = usize::from(step.who) % ACTORS;
+            if !self.is_free(who) {
+                continue;
+            }
+            let settles = self.one(at, who, step.call.reaches_others());
+            if settles {
+                self.settle(at);
+            }
+            self.look_at_who_waits(at);
+            if self.page.hangs.load(Acquire) != 0 || self.is_left_to_chance(program) {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Several wait, not all of them in line: what comes next is nobody's business.
+    fn is_left_to_chance(&self, program: &Program) -> bool {
+        let waits = |life: &Life| match life {
+            Life::Waits { step, .. } => Some(program.steps[*step].call.waits_in_line()),
+            _ => None,
+        };
+        let waiting: Vec<bool> = self.actors.iter().filter_map(waits).collect();
+        waiting.len() > 1 && waiting.contains(&false)
+    }
+
+    fn is_free(&self, who: usize) -> bool {
+        self.actors[who] == Life::Free && self.pid(who) != 0
+    }
+
+    /// A step of an actor that is free. Whether all have to settle.
+    fn one(&mut self, at: usize, who: usize, reaches_others: bool) -> bool {
+        self.page.step.store(at as u32, Release);
+        let turn = at as u32 * 2 + 2;
+        self.call(who, turn);
+        match self.wait(who, turn, LOOKS) {
+            Turn::Done => return reaches_others,
+            Turn::Sleeps => {
+                self.page.waits(at);
+                self.actors[who] = Life::Waits { step: at, turn };
+                // It may have done a part of it, and so ended another's wait.
+                return reaches_others;
+            }
+            Turn::Died => {
+                self.page.died(at);
+                self.actors[who] = Life::Gone;
+            }
+            Turn::Hangs => self.hangs(at),
+        }
+        true
+    }
+
+    /// Who is free passes the kernel once.
+    fn settle(&mut self, at: usize) {
+        let turn = at as u32 * 2 + 3;
+        let all: Vec<usize> = (0..ACTORS).filter(|a| self.is_free(*a)).collect();
+        all.iter().for_each(|a| self.call(*a, turn));
+        for who in all {
+            match self.wait(who, turn, u32::MAX) {
+                Turn::Done => {}
+                Turn::Died => self.actors[who] = Life::Gone,
+                Turn::Sleeps | Turn::Hangs => self.hangs(at),
+            }
+        }
+    }
+
+    /// Until nobody who waits does anything any more.
+    fn look_at_who_waits(&mut self, at: usize) {
+        loop {
+            let mut changed = false;
+            for who in 0..ACTORS {
+                let Life::Waits { step, turn } = self.actors[who] else {
+                    continue;
+                };
+                match self.wait(who, turn, LOOKS - 1) {
+                    Turn::Sleeps => continue,
+                    Turn::Done if step == at => self.actors[who] = Life::Free,
+                    Turn::Done => {
+                        self.page.woken(step, at);
+                        self.actors[who] = Life::Free;
+                    }
+                    Turn::Died => {
+                        self.page.woken(step, at);
+                        self.page.died(step);
+                        self.actors[who] = Life::Gone;
+                    }
+                    Turn::Hangs => return self.hangs(step),
+                }
+                changed = true;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    fn hangs(&self, at: usize) {
+        self.page.hangs.store(at as u32 + 1, Release);
+    }
+
+    fn pid(&self, who: usize) -> i32 {
+        self.page.pids[who].load(Acquire)
+    }
+
+    fn call(&self, who: usize, turn: u32) {
+        self.page.turn[who].store(turn, Release);
+        futex_wake(&self.page.turn[who]);
+    }
+
+    /// Until it has done its turn, is dead, or was seen asleep in it so many times in a row.
+    fn wait(&self, who: usize, turn: u32, looks: u32) -> Turn {
+        let since = Instant::now();
+        let done = &self.page.done[who];
+        let mut asleep = 0;
+        loop {
+            let now = done.load(Acquire);
+            if now == turn {
+                return Turn::Done;
+            }
+            if asleep == 0 && since.elapsed() < PAUSE && futex_wait(done, now, PAUSE) {
+                continue;
+            }
+            match self.state(who) {
+                None | Some('Z' | 'X') if done.load(Acquire) != turn => {
+                    // Its other threads hold what it held.
+                    while procfs::is_alive(self.pid(who) as u32) && since.elapsed() < LIMIT {
+                        std::thread::sleep(PAUSE);
+                    }
+                    return Turn::Died;
+                }
+                Some('S') if self.page.began[who].load(Acquire) == turn && self.all_sleep() => {
+                    asleep += 1;
+                }
+                _ => asleep = 0,
+            }
+            if done.load(Acquire) == turn {
+                return Turn::Done;
+            }
+            if asleep >= looks {
+                return Turn::Sleeps;
+            }
+            if since.elapsed() > LIMIT {
+                return Turn::Hangs;
+            }
+            futex_wait(done, now, PAUSE);
+        }
+    }
+
+    /// Whoever waits, and is awake just now, may hold a lock that another sleeps for.
+    fn all_sleep(&self) -> bool {
+        let awake = |who: &usize| {
+            matches!(self.actors[*who], Life::Waits { .. })
+                && !matches!(self.state(*who), Some('S') | None)
+        };
+        !(0..ACTORS).any(|who| awake(&who))
+    }
+
+    fn state(&self, who: usize) -> Option<char> {
+        let (pid, tid) = (self.pid(who), self.page.tids[who].load(Acquire));
+        Some(procfs::thread(pid as u32, tid as u32)?.state)
+    }
+
+    fn end(&self) {
+        let hangs = self.page.hangs.load(Acquire) != 0;
+        let since = Instant::now();
+        self.page.over.store(1, Release);
+        // An exit would end the waits of its process's other threads.
+        for who in 0..ACTORS {
+            if matches!(self.actors[who], Life::Waits { .. }) {
+                signal::kill(self.pid(who), libc::SIGKILL);
+            }
+        }
+        let there = (0..ACTORS).filter(|a| self.pid(*a) != 0);
+        there.for_each(|who| self.call(who, END));
+        for who in (0..ACTORS).filter(|a| self.pid(*a) != 0) {
+            while !is_dead(self.pid(who)) {
+                if hangs || since.elapsed() > LIMIT {
+                    signal::kill(self.pid(who), libc::SIGKILL);
+                }
+                std::thread::sleep(Duration::from_micros(200));
+                while process::look_at_child(-1).is_ok_and(|s| s != process::State::Running) {}
+            }
+        }
+        while process::wait_for_end(-1).is_ok() {}
+    }
+}
+
+fn is_dead(pid: i32) -> bool {
+    procfs::process(pid as u32).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
+}

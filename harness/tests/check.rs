@@ -1,0 +1,36 @@
+//! `ringer check`: all sequences of calls up to a length, in both worlds.
+
+mod common;
+
+use common::*;
+
+#[test]
+fn all_short_sequences_are_the_same_in_both_worlds() {
+    let out = output(&mut ringer(&["check", "--depth", "2"]));
+    let said = stdout(&out) + &stderr(&out);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let objects = [
+        "pipe",
+        "eventfd",
+        "stream",
+        "dgram",
+        "seqpacket",
+        "mq",
+        "sem",
+        "msg",
+        "signal",
+        "threads",
+    ];
+    assert_eq!(said.lines().count(), objects.len(), "{said}");
+    for (line, object) in said.lines().zip(objects) {
+        assert!(line.starts_with(&format!("{object}: depth 2, ")), "{line}");
+        assert!(line.contains(" sequences, all the same, "), "{line}");
+    }
+}
+
+/// As many as there are words of one or two letters, over an alphabet of 16.
+#[test]
+fn none_is_left_out() {
+    let out = output(&mut ringer(&["check", "--depth", "3", "msg"]));
+    assert!(stdout(&out).starts_with("msg: depth 3, 16 calls, 4368 sequences, "));
+}
