@@ -66,8 +66,9 @@ impl Identity {
     pub fn is(&self, f: &FileRef) -> bool {
         match (f, self.kind) {
             (FileRef::Pipe(e), libc::S_IFIFO) => {
-                e.pipe.is_twin(self.dev, self.ino)
-                    && (self.access == libc::O_WRONLY) == (e.end == End::Write)
+                let both = self.access == libc::O_RDWR && e.file.has(pipe::fifo::RDWR);
+                let writes = self.access == libc::O_WRONLY || both;
+                e.pipe.is_twin(self.dev, self.ino) && writes == (e.end == End::Write)
             }
             (FileRef::Mq(e), libc::S_IFIFO) => crate::call::mq::is_twin(e.queue, self.fd),
             (FileRef::Socket(s), libc::S_IFSOCK) => {

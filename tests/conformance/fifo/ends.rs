@@ -83,11 +83,14 @@ both_worlds!(for_both_directions_it_waits_for_nobody, worlds = all, {
 both_worlds!(several_writers_and_readers, worlds = all, timeout = 60, {
     const WRITERS: u8 = 3;
     const EACH: usize = 300;
+    // Nobody is gone before everybody has come.
+    const ALL: u64 = WRITERS as u64 + 2;
     let (f, s) = (Fifo::new(), Shared::new());
     let readers: Vec<Child> = (0..2)
         .map(|_| {
             fork_run(|| {
                 let r = f.open(O_RDONLY).unwrap();
+                s.barrier(20, ALL);
                 loop {
                     let m = read_n(&r, 512).unwrap();
                     if m.is_empty() {
@@ -105,7 +108,7 @@ both_worlds!(several_writers_and_readers, worlds = all, timeout = 60, {
         .map(|n| {
             fork_run(|| {
                 let w = f.open(O_WRONLY).unwrap();
-                s.barrier(20, u64::from(WRITERS));
+                s.barrier(20, ALL);
                 for _ in 0..EACH {
                     assert_eq!(write(&w, &[n; 512]), Ok(512));
                 }

@@ -3,6 +3,7 @@
 use libc::{EACCES, EEXIST, ELOOP, ENXIO, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH};
 use ringer_support::fifo::*;
 use ringer_support::prelude::*;
+use ringer_support::rights;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 
@@ -180,3 +181,24 @@ both_worlds!(
         assert_eq!(read_to_end(&p.r).len(), (RECORDS as usize / 2 - 1) * 4);
     }
 );
+
+both_worlds!(it_can_be_sent_to_another_process, worlds = all, {
+    let f = Fifo::new();
+    let (r, both) = (f.open(READ_NOW).unwrap(), f.open(O_RDWR).unwrap());
+    let (a, b) = rights::socketpair(libc::SOCK_STREAM);
+    let child = fork_run(|| {
+        let got = rights::receive_fds(&b).unwrap();
+        write_all(&got[1], b"from the child");
+        assert_eq!(read_n(&got[0], 4), Ok(b"from".to_vec()));
+        assert_eq!(read_n(&got[1], 4), Ok(b" the".to_vec()));
+        rights::send_fds(&b, &[got[1].number()]).unwrap();
+    });
+    rights::send_fds(&a, &[r.number(), both.number()]).unwrap();
+    drop(both);
+    let back = rights::receive_fds(&a).unwrap();
+    child.succeeds();
+    assert_eq!(read_n(&r, 20), Ok(b" child".to_vec()));
+    assert_eq!(read_n(&r, 20), Err(EAGAIN));
+    drop(back);
+    assert_eq!(read_n(&r, 20), Ok(vec![]));
+});
