@@ -80,8 +80,10 @@ fn stress_ng_verifies() {
 #[test]
 fn svsematest_ends_well() {
     bash(
-        r#"svsematest -l 20 -i 200 >log 2>&1; echo $?
-        svsematest -f -l 20 -i 200 >log 2>&1; echo $?"#,
+        r#"loops=20; [ "$LONG" ] && loops=50000
+        for options in "" "-t 2 -d 20" "-f" "-S"; do
+            svsematest $options -l $loops -i 200 >log 2>&1; echo "$options $?"
+        done"#,
     )
     .needs(&["svsematest"])
     .pipes(Pipes::Any)

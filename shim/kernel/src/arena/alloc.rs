@@ -133,10 +133,13 @@ pub fn alloc_made(
     len: usize,
 ) -> Result<Off<u8>, Errno> {
     let block = alloc(arena, me, host, len)?;
-    if arena
-        .bytes(block, len)
-        .is_some_and(|m| host.populate(m, len))
-    {
+    // A small one is of a chunk whose pages are there: each message that goes to a sleeper is one.
+    let small = shift_for(len).is_some_and(|shift| (1 << shift) < POPULATE);
+    let made = || {
+        let memory = arena.bytes(block, len);
+        memory.is_some_and(|m| host.populate(m, len))
+    };
+    if small || made() {
         return Ok(block);
     }
     undo(arena, me, host, block, len);

@@ -108,19 +108,29 @@ impl Caller for Me {
 
     /// `task->prio`: real-time threads before all others, these by their nice value.
     fn rank(&self) -> u32 {
-        const SCHED_RESET_ON_FORK: isize = 0x4000_0000;
-        let policy = sys!(libc::SYS_sched_getscheduler, 0) & !SCHED_RESET_ON_FORK;
-        match policy as i32 {
-            libc::SCHED_FIFO | libc::SCHED_RR => {
-                let mut priority = 0i32;
-                sys!(libc::SYS_sched_getparam, 0, &raw mut priority);
-                99u32.saturating_sub(priority as u32)
-            }
+        let mut attr = SchedAttr::default();
+        let size = core::mem::size_of::<SchedAttr>();
+        if sys!(libc::SYS_sched_getattr, 0, &raw mut attr, size, 0) < 0 {
+            return 120; // as it is for almost everybody
+        }
+        match attr.policy as i32 {
+            libc::SCHED_FIFO | libc::SCHED_RR => 99u32.saturating_sub(attr.priority),
             libc::SCHED_DEADLINE => 0,
-            // The system call gives 20 - nice.
-            _ => 140u32.saturating_sub(sys!(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) as u32),
+            _ => 120u32.saturating_add_signed(attr.nice),
         }
     }
+}
+
+/// `struct sched_attr` of sched_getattr(2), in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
 }
 
 /// mq_timedsend(2).
