@@ -3,6 +3,7 @@
 use libc::{ENOTCONN, SOCK_NONBLOCK, SOCK_STREAM};
 use ringer_support::connection::*;
 use ringer_support::prelude::*;
+use ringer_support::puppet::{Outsider, Scene};
 use ringer_support::unix::*;
 use std::time::Duration;
 
@@ -191,5 +192,36 @@ both_worlds!(a_flood_from_before_accept_on_comes_whole, timeout = 60, {
         }
         assert_eq!(receive(&a, 9, 0), Ok(vec![]));
         child.succeeds();
+    }
+});
+
+both_worlds!(programs_that_are_executed_with_one_end, {
+    for kind in CONNECTED {
+        for how in [Outsider::Dynamic, Outsider::Static, Outsider::EmptyPreload] {
+            let scene = Scene::new(how).unwrap();
+            for wait in [0, 30] {
+                let (s, c) = early(kind);
+                send(&c, b"early", 0).unwrap();
+                let fd = c.number();
+                let orders = format!("read:{fd}:hello write:{fd}:thanks read:{fd}:bye eof:{fd}");
+                let child = scene.start(&[&s], &orders);
+                pause(Duration::from_millis(wait));
+                let a = accepted(&s);
+                assert_eq!(receive(&a, 9, 0), Ok(b"early".to_vec()), "{how:?}");
+                send(&a, b"hello", 0).unwrap();
+                assert_eq!(receive(&a, 9, 0), Ok(b"thanks".to_vec()), "{how:?}");
+                send(&a, b"bye", 0).unwrap();
+                drop(a);
+                child.succeeds();
+            }
+            let (c, a) = connection(kind);
+            send(&c, b"hello", 0).unwrap();
+            let fd = a.number();
+            let child = scene.start(&[&c], &format!("read:{fd}:hello write:{fd}:world eof:{fd}"));
+            drop(a);
+            assert_eq!(receive(&c, 9, 0), Ok(b"world".to_vec()), "{how:?}");
+            drop(c);
+            child.succeeds();
+        }
     }
 });

@@ -30,7 +30,9 @@ pub fn is_awaited() -> bool {
 
 /// accept(2) has given `fd`.
 pub fn accepted(entry: &Entry, fd: i32) {
-    if POLLED.load(Relaxed) >= ENOUGH || !is_possible() || !is_unix(fd) {
+    let wanted = POLLED.load(Relaxed) < ENOUGH && is_possible() && is_unix(fd);
+    // In this order: a process that has restricted its calls may make no unusual ones.
+    if !wanted || !peer::can_be_reached() {
         return;
     }
     let _ = take(entry, fd);
@@ -51,12 +53,7 @@ fn take(entry: &Entry, fd: i32) -> Option<()> {
     let k = entry.ctx(fd)?;
     let (connector, uid) = peer_credentials(fd)?;
     // What is over already has nothing to gain.
-    if !is_own_user(uid)
-        || !peer::can_be_reached()
-        || !is_plain(fd)
-        || twin::hung_up(fd)
-        || !arm::arm(entry)
-    {
+    if !is_own_user(uid) || !is_plain(fd) || twin::hung_up(fd) || !arm::arm(entry) {
         pending::leave(&k, pair, Cause::Stranger);
         return None;
     }

@@ -143,9 +143,13 @@ pub fn prepare(entry: &Entry, fd: i32, at: usize, len: usize) -> bool {
 }
 
 fn begin(entry: &Entry, fd: i32, at: usize, len: usize) -> Option<()> {
+    // First of all: a process that has restricted its calls may make no unusual ones.
+    if !peer::can_be_reached() {
+        return None;
+    }
     let address = Address::fetch(at, len.min(FAMILY + name::LONGEST))?;
     let known = name::may_be_listened_to(attach::arena()?, address.name());
-    if !known || !peer::can_be_reached() || !is_plain(fd) || !arm::arm(entry) {
+    if !known || !is_plain(fd) || !arm::arm(entry) {
         return None;
     }
     let k = entry.ctx(fd)?;
