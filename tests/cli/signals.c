@@ -1,9 +1,11 @@
 /* The life of signals, for tests of what the log tells of them. Says what it has counted. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +90,71 @@ static void family(void)
 	printf("%d killed by %d\n", (int)pid, WTERMSIG(status));
 }
 
+static int ends[2];
+
+static void *waits(void *arg)
+{
+	char c;
+
+	while (read(ends[0], &c, 1) != 1)
+		;
+	return arg;
+}
+
+static void in_ms(int ms)
+{
+	struct itimerval at = { .it_value = { .tv_usec = ms * 1000 } };
+
+	setitimer(ITIMER_REAL, &at, NULL);
+}
+
+/* What signals meet that the kernel carries. */
+static void kernels(void)
+{
+	struct sigaction restart = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+	struct sigaction ends_it = { .sa_handler = on_usr1 };
+	sigset_t usr1 = set_of(SIGUSR1);
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	if (pipe(ends))
+		exit(1);
+	signal(SIGUSR2, SIG_IGN);
+	kill(getpid(), SIGUSR2);
+	sigaction(SIGALRM, &ends_it, NULL);
+	in_ms(50);
+	usleep(10000000);
+	pid = fork();
+	if (pid == 0) {
+		usleep(300000);
+		_exit(0);
+	}
+	sigaction(SIGALRM, &restart, NULL);
+	in_ms(50);
+	waitpid(pid, &status, 0);
+	sigaction(SIGUSR1, &ends_it, NULL);
+	pthread_create(&thread, NULL, waits, NULL);
+	usleep(50000);
+	pthread_kill(thread, SIGUSR1);
+	while (handled < 3)
+		usleep(1000);
+	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	kill(getpid(), SIGUSR1);
+	while (handled < 4)
+		usleep(1000);
+	pid = write(ends[1], "!", 1) == 1 && pthread_join(thread, NULL) == 0 ? fork() : -1;
+	if (pid == 0)
+		for (;;)
+			pause();
+	kill(pid, SIGSTOP);
+	waitpid(pid, &status, WUNTRACED);
+	kill(pid, SIGCONT);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	printf("%d %d\n", (int)getpid(), (int)handled);
+}
+
 /* Blocks USR2 and TERM, has both pending, ignores HUP, handles USR1; until its input ends. */
 static void shown(void)
 {
@@ -115,6 +182,8 @@ int main(int argc, char **argv)
 		alone();
 	else if (strcmp(what, "family") == 0)
 		family();
+	else if (strcmp(what, "kernels") == 0)
+		kernels();
 	else
 		shown();
 	return 0;

@@ -113,6 +113,42 @@ fn the_log_tells_the_life_of_each_signal() {
 }
 
 #[test]
+fn it_tells_what_signals_meet_that_the_kernel_carries() {
+    if native_only() {
+        return;
+    }
+    let (said, text) = trace("kernels", &[]);
+    let (pid, handled) = said.trim().split_once(' ').expect("two numbers");
+    assert_eq!(handled, "4", "{text}");
+    let line = |parts: &[&str]| {
+        let is_it = |l: &&str| parts.iter().all(|part| l.contains(part));
+        let found = text.lines().find(is_it);
+        found.unwrap_or_else(|| panic!("no {parts:?} in\n{text}"))
+    };
+    line(&["kill(", "SIGUSR2)", "by the kernel: ignored there"]);
+    line(&["--- SIGALRM {SI_KERNEL}", "interrupts clock_nanosleep"]);
+    line(&["--- SIGALRM {SI_KERNEL}", "before wait4 goes on"]);
+    // To a thread alone, and to the process, whose main thread blocks it.
+    line(&["tgkill(", "SIGUSR1)", "by the kernel"]);
+    line(&[
+        "--- SIGUSR1 {SI_TKILL",
+        "<= sig#",
+        "interrupts a call on pipe#1",
+    ]);
+    let blocks = format!("as {pid} blocks it");
+    line(&[
+        "--- SIGUSR1 {SI_USER",
+        "<= sig#",
+        "interrupts a call on pipe#1",
+        &blocks,
+    ]);
+    line(&["SIGSTOP)", "by the kernel, which stops it"]);
+    line(&["SIGCONT)", "by the kernel, which lets it go on"]);
+    line(&["SIGKILL)", "by the kernel, which ends it"]);
+    line(&["was killed", "by SIGKILL +++ <= sig#"]);
+}
+
+#[test]
 fn one_signal_or_one_number_is_followed_through_the_log() {
     if native_only() {
         return;
