@@ -2,6 +2,7 @@
 
 use crate::fixture::TempDir;
 use crate::ringer::{native_only, ringer, run};
+use crate::session::Name;
 use crate::trace::trace_in;
 use ringer_support::cc;
 use serde_json::Value;
@@ -43,8 +44,9 @@ fn ipcs_shows_both_ends_and_the_name() {
     if native_only() {
         return;
     }
+    let name = Name::new("connected");
     let program = cc::cc(include_str!("connected.c"));
-    let mut command = ringer(["run", "--session", &name(), "--"]);
+    let mut command = ringer(["run", "--session", name.text(), "--"]);
     command
         .arg(&program)
         .stdin(Stdio::piped())
@@ -54,8 +56,8 @@ fn ipcs_shows_both_ends_and_the_name() {
     let out = child.stdout.take().expect("a pipe");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a line");
     let pid: u64 = line.trim().parse().expect("a pid");
-    let said = run(ringer(["ipcs", "--session", &name(), "--json"])).stdout();
-    let text = run(ringer(["ipcs", "--session", &name()])).stdout();
+    let said = run(ringer(["ipcs", "--session", name.text(), "--json"])).stdout();
+    let text = run(ringer(["ipcs", "--session", name.text()])).stdout();
     drop(child.stdin.take());
     assert!(child.wait().expect("a child").success());
     let all: Value = serde_json::from_str(&said).expect("JSON");
@@ -82,8 +84,4 @@ fn ipcs_shows_both_ends_and_the_name() {
     assert_eq!(pairs[0]["sockets"][1]["holders"][0]["pid"], pid, "{said}");
     assert_eq!(pairs[0]["sockets"][1]["queued"], 5, "{said}");
     assert_eq!(text.matches("@ringer-connected").count(), 4, "{text}");
-}
-
-fn name() -> String {
-    format!("ringer-connected-{}", std::process::id())
 }
