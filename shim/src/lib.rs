@@ -58,6 +58,7 @@ mod leaving;
 mod linger;
 mod next;
 mod pass;
+mod observe;
 mod peer;
 mod pending;
 #[cfg(feature = "planted-bugs")]

@@ -87,7 +87,7 @@ impl Decoder {
         let r = &raw.record;
         let mut e = Entry {
             t_ns: self.clock.since_start(r.tsc),
-            layer: match r.aux {
+            layer: match r.aux & !layer::BY_KERNEL {
                 layer::HOOK => Some(Layer::Hook),
                 layer::TRAP => Some(Layer::Trap),
                 layer::OWN => Some(Layer::Own),
@@ -95,6 +95,7 @@ impl Decoder {
             },
             fd: (r.fd >= 0).then_some(r.fd),
             cause: (r.cause != 0).then_some(r.cause),
+            kernel: r.aux & layer::BY_KERNEL != 0,
             ..Entry::default()
         };
         if let Some(label) = self.labels.get(raw.who as usize) {

@@ -107,7 +107,9 @@ fn processes(entries: &[Entry]) -> HashMap<u32, String> {
         if let Some((child, parent)) = child {
             parents.entry(child).or_insert(parent);
         }
-        if e.pid != 0 && !order.contains(&e.pid) {
+        // The supervisor's word about others.
+        let of_another = matches!(e.op, Op::Killed | Op::Reaped);
+        if e.pid != 0 && !of_another && !order.contains(&e.pid) {
             order.push(e.pid);
         }
     }

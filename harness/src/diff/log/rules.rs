@@ -119,7 +119,6 @@ fn signal(step: &Step) -> Option<&'static str> {
         Op::Kill => "\"If multiple instances of a standard signal are generated while that signal is blocked, then only one instance of the signal is marked as pending\" [signal(7)]",
         Op::Handler => "\"A signal may be blocked, which means that it will not be delivered until it is later unblocked\" [signal(7)]",
         Op::Sigtimedwait => "a signal of the set that is pending is taken, the lowest number first [sigwaitinfo(2), signal(7)]",
-        Op::Killed => "the default action of a signal that is neither handled, ignored nor blocked [signal(7)]",
         Op::Sigprocmask => "\"It is not possible to block SIGKILL or SIGSTOP. Attempts to do so are silently ignored\" [sigprocmask(2)]",
         _ => return None,
     })

@@ -147,17 +147,15 @@ pub fn of(e: &Entry, names: &Names) -> Option<Step> {
         Op::Layers | Op::Watch | Op::Free | Op::Demote | Op::Block | Op::Wake => return None,
         Op::Orphaned | Op::Lost | Op::Reaped | Op::SignalWait | Op::Bounced => return None,
         Op::Adopt | Op::Start | Op::HandlerLeft | Op::Interrupted | Op::Unknown => return None,
-        Op::MqAdmit | Op::MqNotified | Op::Fork => return None,
+        Op::MqAdmit | Op::MqNotified | Op::Fork | Op::SemUndo => return None,
+        Op::Killed => return None, // that it did not exit is seen
+        // A queue is closed by exit, too, which nobody sees from outside.
+        Op::Close if step.on.as_ref().is_some_and(|on| on.starts_with("mq#")) => return None,
         Op::Read | Op::Write => data(&mut step, e),
         Op::Exit => step.set("status", e.status),
         Op::Dup | Op::Close | Op::HandlerReturn => {}
         Op::Exec => {}
-        Op::Kill
-        | Op::Sigprocmask
-        | Op::Sigaction
-        | Op::Sigtimedwait
-        | Op::Handler
-        | Op::Killed => {
+        Op::Kill | Op::Sigprocmask | Op::Sigaction | Op::Sigtimedwait | Op::Handler => {
             signal(&mut step, e.signal.as_deref()?, names);
             step.set("flags", e.flags.as_deref());
         }
@@ -214,7 +212,6 @@ fn signal(step: &mut Step, s: &Signal, names: &Names) {
                 handler.map(|h| if h.starts_with("0x") { "handler" } else { h }),
             );
         }
-        Op::Killed => {}
         _ => {
             step.set("code", s.code.as_deref());
             step.set("from", s.from.and_then(process));

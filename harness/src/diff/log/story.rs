@@ -37,6 +37,8 @@ pub struct Story {
     /// In order: the lane it belongs to, and the step.
     steps: Vec<(String, Step)>,
     names: Names,
+    /// Somebody did not live to read or write all.
+    killed: bool,
     /// Records are missing.
     pub lost: bool,
 }
@@ -62,9 +64,13 @@ impl Story {
         for (at, e) in entries.iter().enumerate() {
             teller.tell(at, e, &names);
         }
+        teller.forget_last_words();
         Story {
             steps: teller.steps,
             names,
+            killed: entries
+                .iter()
+                .any(|e| matches!(e.op, Op::Killed | Op::Reaped)),
             lost,
         }
     }
@@ -72,9 +78,9 @@ impl Story {
     /// Adds what this run does with its objects.
     pub fn uses(&self, uses: &mut Uses) {
         let mut flow: BTreeMap<&str, (u64, u64, bool)> = BTreeMap::new();
-        let mut broken = false;
+        let mut broken = self.killed;
         for (lane, step) in &self.steps {
-            broken |= step.op == Op::Killed || step.errno.as_deref() == Some("EPIPE");
+            broken |= step.errno.as_deref() == Some("EPIPE");
             let Some(object) = step.object().filter(|_| is_use(step)) else {
                 continue;
             };
@@ -213,10 +219,7 @@ struct Teller {
 
 impl Teller {
     fn tell(&mut self, at: usize, e: &Entry, names: &Names) {
-        let thread = match (e.op, e.who) {
-            (Op::Killed, Some(who)) => names.process(who),
-            _ => self.whose(e, names),
-        };
+        let thread = self.whose(e, names);
         if let Some(came) = self.interrupts(e) {
             self.handlers.entry(thread.clone()).or_default().push(came);
         }
@@ -232,6 +235,9 @@ impl Teller {
         let Some(step) = step::of(e, names) else {
             return;
         };
+        if e.op == Op::Exit {
+            self.forget_detaching(&lane);
+        }
         if e.op == Op::Kill && step.errno.is_some() {
             self.forget_sending(&lane, &step);
         }
@@ -286,6 +292,30 @@ impl Teller {
         }
         let ended = e.op == Op::Interrupted && e.yes == Some(false);
         self.waits.get(thread).filter(|_| ended).cloned()
+    }
+
+    /// Whom SIGPIPE kills has no word of the write: only ringer has.
+    fn forget_last_words(&mut self) {
+        let process = |lane: &str| lane.split(['/', ' ']).next().unwrap_or_default().to_owned();
+        let left: BTreeSet<String> = self
+            .steps
+            .iter()
+            .filter(|(_, step)| step.op == Op::Exit)
+            .map(|(lane, _)| process(lane))
+            .collect();
+        self.steps.retain(|(lane, step)| {
+            step.errno.as_deref() != Some("EPIPE") || left.contains(&process(lane))
+        });
+    }
+
+    /// What a process leaves behind is detached by its end, which nobody sees from outside.
+    fn forget_detaching(&mut self, lane: &str) {
+        while let Some(at) = self.steps.iter().rposition(|(l, _)| l == lane) {
+            match self.steps.get(at) {
+                Some((_, step)) if step.op == Op::ShmDetach => self.steps.remove(at),
+                _ => return,
+            };
+        }
     }
 
     /// It was told when it was about to be sent; now it is told that it was not.

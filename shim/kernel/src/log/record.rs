@@ -33,6 +33,9 @@ pub mod layer {
     pub const TRAP: u16 = 3;
     /// ringer's own doing: adoption, clean-up.
     pub const OWN: u16 = 4;
+    /// Added to these: the real kernel served the call, and the record's state is what can be known from
+    /// outside.
+    pub const BY_KERNEL: u16 = 0x100;
 }
 
 /// What a signal comes upon where its handler is called: in [`Kind::SigHandler`].
