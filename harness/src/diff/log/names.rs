@@ -107,9 +107,8 @@ fn processes(entries: &[Entry]) -> HashMap<u32, String> {
         if let Some((child, parent)) = child {
             parents.entry(child).or_insert(parent);
         }
-        // The supervisor's word about others.
-        let of_another = matches!(e.op, Op::Killed | Op::Reaped);
-        if e.pid != 0 && !of_another && !order.contains(&e.pid) {
+        // (Who never started is the supervisor, with its word about others.)
+        if e.op == Op::Start && !order.contains(&e.pid) {
             order.push(e.pid);
         }
     }

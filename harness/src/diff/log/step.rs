@@ -149,6 +149,8 @@ pub fn of(e: &Entry, names: &Names) -> Option<Step> {
         Op::Adopt | Op::Start | Op::HandlerLeft | Op::Interrupted | Op::Unknown => return None,
         Op::MqAdmit | Op::MqNotified | Op::Fork | Op::SemUndo => return None,
         Op::Killed => return None, // that it did not exit is seen
+        // A dead process's descriptors, closed by whoever found it.
+        Op::Close if e.fd.is_none() => return None,
         // A queue is closed by exit, too, which nobody sees from outside.
         Op::Close if step.on.as_ref().is_some_and(|on| on.starts_with("mq#")) => return None,
         Op::Read | Op::Write => data(&mut step, e),

@@ -220,6 +220,9 @@ struct Teller {
 impl Teller {
     fn tell(&mut self, at: usize, e: &Entry, names: &Names) {
         let thread = self.whose(e, names);
+        if thread.starts_with('?') {
+            return;
+        }
         if let Some(came) = self.interrupts(e) {
             self.handlers.entry(thread.clone()).or_default().push(came);
         }
@@ -253,10 +256,12 @@ impl Teller {
         }
     }
 
-    /// A handler that came from outside, at any point.
+    /// A handler that came from outside, at any point; or inside a write, of which the kernel tells when it
+    /// has returned.
     fn interrupts(&self, e: &Entry) -> Option<Number> {
         let s = e.signal.as_ref().filter(|_| e.op == Op::Handler)?;
-        (s.from != Some(e.pid)).then_some(s.name?)
+        let within = s.name == Some(Number(libc::SIGPIPE));
+        (within || s.from != Some(e.pid)).then_some(s.name?)
     }
 
     fn leave(&mut self, thread: &str, e: &Entry) {
