@@ -278,8 +278,10 @@ fn socket(e: &mut Entry, r: &Record, kind: Kind) {
             e.op = if sends { Op::Write } else { Op::Read };
             e.ret = Some(r.a);
             e.bytes = Some(r.a as u64);
-            e.pos = Some([r.b, r.b.saturating_add(r.a as u64)]);
-            e.queued = Some(r.c >> 1);
+            if r.b != Record::UNKNOWN {
+                e.pos = Some([r.b, r.b.saturating_add(r.a as u64)]);
+                e.queued = Some(r.c >> 1);
+            }
             e.side = side(r.c);
         }
         Kind::SendFailed | Kind::RecvFailed => {

@@ -10,6 +10,7 @@ use crate::call::{has_ours, is_ours, kernel_wait, message, rights, socket};
 use crate::entry::{run, Entry, Verdict};
 use crate::linger;
 use crate::next::{next, result};
+use crate::observe;
 
 next! {
     fn socketpair(domain: c_int, kind: c_int, protocol: c_int, fds: *mut c_int) -> c_int;
@@ -228,8 +229,15 @@ pub(super) fn about(
 
 redhook::hook! {
     unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => ringer_shutdown {
-        // SAFETY: the program's own call.
-        about(fd, |e| message::shutdown(e, fd, how), || unsafe { real::shutdown(fd, how) })
+        let real = || {
+            // SAFETY: the program's own call.
+            let ret = unsafe { real::shutdown(fd, how) };
+            if ret == 0 && is_ours(fd) {
+                observe::io::shut_down(fd, how);
+            }
+            ret
+        };
+        about(fd, |e| message::shutdown(e, fd, how), real)
     }
 }
 

@@ -29,7 +29,7 @@ macro_rules! by_kernel {
     ($name:ident, $($arg:expr),*) => {{
         // SAFETY: the program's own call.
         let real = || unarmed(|| unsafe { real::$name($($arg),*) });
-        if observe::sysv::is_told() {
+        if observe::tells() {
             told(nr::$name, &[$($arg as usize),*], || real() as isize) as _
         } else {
             real()

@@ -3,9 +3,10 @@
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
 use ringer_kernel::file::{End, FileRef, PipeEnd, SocketFile};
-use ringer_kernel::log::{Cause, Kind, Log};
-use ringer_kernel::unix::Type;
+use ringer_kernel::log::{Cause, Kind, Log, Record};
+use ringer_kernel::unix::{Side, Type};
 
+use crate::call::find;
 use crate::gate::sys;
 use crate::{procfs, siglog, user};
 
@@ -57,9 +58,7 @@ pub fn tell(log: &Log<'_>, fd: i32, f: &FileRef, m: Moved) {
             };
             log.about(e.eventfd, kind, 0, counter(fd, m));
         }
-        FileRef::Socket(s) if is_observed(&s.pair.demote_cause) && is_stream(s) => {
-            socket(&log, s, m);
-        }
+        FileRef::Socket(s) if is_observed(&s.pair.demote_cause) => socket(&log, s, m),
         FileRef::Signalfd(_) if m.ret > 0 && m.buf != 0 => signals(m),
         _ => {
             f.log(&log, m.kind, (m.ret as i64, m.ticks, 0));
@@ -120,30 +119,51 @@ fn counter(fd: i32, m: Moved) -> (i64, u64, u64) {
     (moved as i64, before, after)
 }
 
-/// One of a pair of stream sockets: what is queued follows from what was moved, by both.
+/// One of a pair of sockets. What is queued follows from what was moved, by both, if no rest of a packet is
+/// thrown away.
 fn socket(log: &Log<'_>, s: &SocketFile, m: Moved) {
     let who = u64::from(s.side().bit());
-    let side = if m.reads() {
-        s.side().other()
-    } else {
-        s.side()
-    };
-    let queue = s.pair.from(side);
+    let failed = -(m.ret as i64);
+    let empty = m.ret == 0 && is_stream(s);
     let (kind, abc) = match (m.ret, m.reads()) {
-        (n @ 1.., true) => {
-            let pos = queue.read.fetch_add(n as u64, Relaxed);
-            let after = queue.written.load(Relaxed).saturating_sub(pos + n as u64);
+        (..0, true) => (Kind::RecvFailed, (failed, 0, who)),
+        (..0, false) => (Kind::SendFailed, (failed, 0, who)),
+        (_, true) if empty => (Kind::RecvFailed, (0, 0, who)),
+        (n, true) => {
+            let (pos, after) = counted(s, s.side().other(), n as u64, true);
             (Kind::SocketRecv, (n as i64, pos, after << 1 | who))
         }
-        (n @ 1.., false) => {
-            let pos = queue.written.fetch_add(n as u64, Relaxed);
-            let after = (pos + n as u64).saturating_sub(queue.read.load(Relaxed));
+        (n, false) => {
+            let (pos, after) = counted(s, s.side(), n as u64, false);
             (Kind::SocketSend, (n as i64, pos, after << 1 | who))
         }
-        (n, true) => (Kind::RecvFailed, (-(n as i64), 0, who)),
-        (n, false) => (Kind::SendFailed, (-(n as i64), 0, who)),
     };
     log.about(s.pair, kind, 0, abc);
+}
+
+/// Position in the stream, and what is queued after. Of packets nobody knows.
+fn counted(s: &SocketFile, from: Side, n: u64, reads: bool) -> (u64, u64) {
+    if !is_stream(s) {
+        return (Record::UNKNOWN, 0);
+    }
+    let queue = s.pair.from(from);
+    if reads {
+        let pos = queue.read.fetch_add(n, Relaxed);
+        (pos, queue.written.load(Relaxed).saturating_sub(pos + n))
+    } else {
+        let pos = queue.written.fetch_add(n, Relaxed);
+        (pos, (pos + n).saturating_sub(queue.read.load(Relaxed)))
+    }
+}
+
+/// shutdown(2) of one of a pair that is only observed.
+pub fn shut_down(fd: i32, what: i32) {
+    super::with_log(fd, |k| {
+        if let Some((_, FileRef::Socket(s))) = find(fd) {
+            let abc = (i64::from(what), u64::from(s.side().bit()), 0);
+            k.log.about(s.pair, Kind::Shutdown, 0, abc);
+        }
+    });
 }
 
 /// A signalfd's: each record is a signal that was taken. (struct signalfd_siginfo, signalfd(2))

@@ -16,10 +16,10 @@ use crate::host::Shim;
 use crate::tls::tls;
 use crate::{arm, attach, demotion};
 
-/// Whether calls on objects of this mechanism (`flag::EMULATE_*`) are to be told.
+/// Whether calls that the kernel serves are to be told, in whatever mode it does.
 #[inline(always)]
-pub fn tells(mechanism: u32) -> bool {
-    attach::has(flag::LOG) && !attach::emulates(mechanism)
+pub fn tells() -> bool {
+    attach::has(flag::LOG)
 }
 
 /// Before a call: the process is in the session, and what it forks and how it ends is seen, as with ringer.

@@ -1,6 +1,5 @@
 //! POSIX message queues that the kernel serves.
 
-use ringer_kernel::arena::header::flag;
 use ringer_kernel::log::observed::{self, Observed};
 use ringer_kernel::log::{object, Kind};
 use ringer_kernel::pipe::Ctx;
@@ -9,7 +8,7 @@ use crate::gate::{sys, Timespec};
 use crate::host::{self, Shim};
 use crate::{adopt, user};
 
-use super::{begin, put, tells, with_log};
+use super::{begin, put, with_log};
 
 /// A call, with what was true before it.
 #[derive(Clone, Copy)]
@@ -20,12 +19,6 @@ pub struct Call {
     since: (i64, i64),
     /// Of an unlink: the queue's inode.
     ino: Option<u32>,
-}
-
-/// Whether these calls are told.
-#[inline(always)]
-pub fn is_told() -> bool {
-    tells(flag::EMULATE_MQ)
 }
 
 /// Before the call. `None`: it is not told.

@@ -1,6 +1,5 @@
 //! System V IPC that the kernel serves.
 
-use ringer_kernel::arena::header::flag;
 use ringer_kernel::log::observed::{self, Observed};
 use ringer_kernel::log::{object, Kind};
 use ringer_kernel::pipe::Ctx;
@@ -9,7 +8,7 @@ use crate::gate::sys;
 use crate::host::{self, Shim};
 use crate::user;
 
-use super::{begin, put, tells, with_log};
+use super::{begin, put, with_log};
 
 const MSG_COPY: usize = 0o40000;
 /// (include/linux/sem.h) What a call may have of them.
@@ -22,12 +21,6 @@ pub struct Call {
     args: [usize; 6],
     /// Of a get: the object was there. Of shmdt: which segment it is.
     before: Option<i32>,
-}
-
-/// Whether these calls are told.
-#[inline(always)]
-pub fn is_told() -> bool {
-    tells(flag::EMULATE_SYSV)
 }
 
 /// Before the call. `None`: it is not told.

@@ -153,6 +153,8 @@ pub fn of(e: &Entry, names: &Names) -> Option<Step> {
         Op::Close if e.fd.is_none() => return None,
         // A queue is closed by exit, too, which nobody sees from outside.
         Op::Close if step.on.as_ref().is_some_and(|on| on.starts_with("mq#")) => return None,
+        // It has moved something before, which is told.
+        Op::Read | Op::Write if e.errno.is_some() && e.bytes.is_some_and(|n| n > 0) => return None,
         Op::Read | Op::Write => data(&mut step, e),
         Op::Exit => step.set("status", e.status),
         Op::Dup | Op::Close | Op::HandlerReturn => {}

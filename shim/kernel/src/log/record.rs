@@ -25,6 +25,11 @@ pub struct Record {
 
 const _: () = assert!(core::mem::size_of::<Record>() == 64);
 
+impl Record {
+    /// A position that cannot be known from outside.
+    pub const UNKNOWN: u64 = u64::MAX;
+}
+
 /// By which way a call reached ringer.
 pub mod layer {
     /// Symbol hook.
