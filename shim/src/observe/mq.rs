@@ -4,7 +4,7 @@ use ringer_kernel::log::observed::{self, Observed};
 use ringer_kernel::log::{object, Kind};
 use ringer_kernel::pipe::Ctx;
 
-use crate::gate::{sys, Timespec};
+use crate::gate::sys;
 use crate::host::{self, Shim};
 use crate::{adopt, user};
 
@@ -15,8 +15,8 @@ use super::{begin, put, with_log};
 pub struct Call {
     nr: i64,
     args: [usize; 6],
-    /// Of an open: the time, seconds and nanoseconds.
-    since: (i64, i64),
+    /// Of an open: whether there was no such queue.
+    is_new: bool,
     /// Of an unlink: the queue's inode.
     ino: Option<u32>,
 }
@@ -27,32 +27,27 @@ pub fn before(nr: i64, args: [usize; 6]) -> Option<Call> {
     if !begin() {
         return None;
     }
-    let [a, ..] = args;
-    let mut now = Timespec { sec: 0, nsec: 0 };
-    sys!(
-        libc::SYS_clock_gettime,
-        libc::CLOCK_REALTIME_COARSE,
-        &raw mut now
-    );
-    let ino = (nr == libc::SYS_mq_unlink).then(|| named(a)).flatten();
-    let since = (now.sec, now.nsec);
+    let [a, flags, ..] = args;
+    let creates = nr == libc::SYS_mq_open && flags as i32 & libc::O_CREAT != 0;
+    let ino = (nr == libc::SYS_mq_unlink).then(|| named(a).ok()).flatten();
     Some(Call {
         nr,
         args,
-        since,
+        is_new: creates && named(a) == Err(-(libc::ENOENT as isize)),
         ino,
     })
 }
 
 /// The queue of this name (without its slash), if it may be opened.
-fn named(name: usize) -> Option<u32> {
+fn named(name: usize) -> Result<u32, isize> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let fd = sys!(libc::SYS_mq_open, name, flags, 0, 0);
-    let ino = (fd >= 0).then(|| inode(fd as i32)).flatten();
-    if fd >= 0 {
-        sys!(libc::SYS_close, fd);
+    if fd < 0 {
+        return Err(fd);
     }
-    ino
+    let ino = inode(fd as i32);
+    sys!(libc::SYS_close, fd);
+    ino.ok_or(-(libc::EBADF as isize))
 }
 
 fn inode(fd: i32) -> Option<u32> {
@@ -95,15 +90,10 @@ fn tell(k: &Ctx<'_, Shim>, call: Call, ret: isize, o: Option<&'static Observed>)
     put(k, o, kind, abc);
 }
 
-/// Made, if it is not older than the call.
+/// Made, or found.
 fn opened(call: Call, fd: i32) -> (Kind, (i64, u64, u64)) {
     let [_, flags, mode, ..] = call.args;
-    let mut st = core::mem::MaybeUninit::<libc::stat>::zeroed();
-    sys!(libc::SYS_fstat, fd, st.as_mut_ptr());
-    // SAFETY: zeroes are a value of it, and so is what the kernel writes.
-    let st = unsafe { st.assume_init() };
-    let is_new = flags as i32 & libc::O_CREAT != 0 && (st.st_ctime, st.st_ctime_nsec) >= call.since;
-    if !is_new {
+    if !call.is_new {
         return (Kind::MqOpen, (i64::from(fd), flags as u32 as u64, 0));
     }
     let [_, maxmsg, msgsize, _] = attributes(fd).unwrap_or_default();

@@ -1,5 +1,4 @@
 /* An eventfd: counter, semaphore, errors. */
-#define _GNU_SOURCE
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -1,5 +1,4 @@
 /* Shared memory and semaphores by name. */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <semaphore.h>
 #include <stdio.h>

@@ -1,5 +1,4 @@
 /* A pipe that one thread uses: what is queued, the end of the file, errors. */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>

@@ -1,5 +1,4 @@
 /* Signals that are blocked, coalesce, queue, are taken, and interrupt. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>

@@ -1,5 +1,4 @@
 /* System V semaphores, messages and shared memory. */
-#define _GNU_SOURCE
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>

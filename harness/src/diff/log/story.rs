@@ -103,7 +103,8 @@ impl Story {
         }
         for (object, (written, read, ended)) in flow {
             if let Some(u) = uses.get_mut(object) {
-                u.cut |= written != read || broken && !ended;
+                // Whoever has seen the end has seen all.
+                u.cut |= !ended && (written != read || broken);
             }
         }
     }
