@@ -88,7 +88,7 @@ impl Step {
             (Value::Is(one), Some(Value::Is(two))) => one == two,
             _ => true,
         };
-        self.key() == other.key() && self.fields.iter().all(|(name, value)| both(&name, value))
+        self.key() == other.key() && self.fields.iter().all(|(name, value)| both(name, value))
     }
 
     /// What differs between two runs on the kernel may be anything. `false`: they are not the same call.
