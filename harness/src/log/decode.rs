@@ -156,10 +156,14 @@ impl Decoder {
             _ if mq::is_mq(kind) => mq::decode(&mut e, r, kind),
             _ => of_object(&mut e, r, kind),
         }
-        if e.kernel {
-            let slept = Some(self.clock.ns(r.b));
-            e.slept_ns = slept.filter(|&ns| r.b != 0 && ns > named::BLOCKED_NS);
-        }
+        let ticks = match kind {
+            Kind::KernelRead | Kind::KernelWrite => r.b,
+            Kind::Read | Kind::Write | Kind::Eof if e.kernel => took(r),
+            Kind::ReadFailed | Kind::WriteFailed if e.kernel => took(r),
+            _ => 0,
+        };
+        let slept = Some(self.clock.ns(ticks)).filter(|_| ticks != 0);
+        e.slept_ns = slept.filter(|&ns| ns > named::BLOCKED_NS).or(e.slept_ns);
         if !has_ends(r.object) && !matches!(kind, Kind::Block) {
             let of_a_socket = r.object & 0xf000_0000 == object::SOCKET;
             if let Some(end) = e.end.take().filter(|_| of_a_socket && names_a_side(kind)) {
@@ -200,7 +204,7 @@ fn transfer(e: &mut Entry, r: &Record, kind: Kind) {
             e.ret = Some(r.a);
             e.bytes = Some(bytes);
             e.pos = Some([r.b, r.b.saturating_add(bytes)]);
-            e.queued = Some(r.c);
+            e.queued = Some(if e.kernel { r.c & 0xffff_ffff } else { r.c });
         }
         Kind::WriteFailed | Kind::ReadFailed => {
             e.ret = Some(-1);
@@ -235,6 +239,11 @@ fn fifo(e: &mut Entry, r: &Record, kind: Kind, ns: impl Fn(u64) -> u64) {
     e.slept_ns = Some(ns(r.c)).filter(|&ns| ns > named::BLOCKED_NS);
     // It waited for nobody.
     e.cause = e.cause.filter(|_| e.slept_ns.is_some());
+}
+
+/// Time-stamp counter's ticks of a call that the kernel served on a pipe.
+fn took(r: &Record) -> u64 {
+    r.c >> 32 << layer::TICKS_SHIFT
 }
 
 /// Records that have an end of a pipe, or one of a pair of sockets.

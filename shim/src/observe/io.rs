@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
 use ringer_kernel::file::{End, FileRef, PipeEnd, SocketFile};
-use ringer_kernel::log::{Cause, Kind, Log, Record};
+use ringer_kernel::log::{layer, Cause, Kind, Log, Record};
 use ringer_kernel::unix::{Side, Type};
 
 use crate::call::find;
@@ -102,7 +102,9 @@ fn pipe(log: &Log<'_>, fd: i32, e: &PipeEnd, m: Moved) {
         (n, true) => (Kind::ReadFailed, (-(n as i64), 0, 0)),
         (n, false) => (Kind::WriteFailed, (-(n as i64), 0, 0)),
     };
-    log.pipe(e.pipe, kind, 0, abc);
+    let took = (m.ticks >> layer::TICKS_SHIFT).min(u64::from(u32::MAX));
+    let (a, b, queued) = abc;
+    log.pipe(e.pipe, kind, 0, (a, b, took << 32 | queued));
 }
 
 /// What was added or taken, and the counter before and after; or why not.
