@@ -127,15 +127,12 @@ fn pipe(arena: &Arena, p: &Pipe, blocks: &mut Blocks, found: &mut Findings) {
             "it is the kernel's, and there are bytes in its ring",
         );
     }
-    // What is only observed is counted after the fact, by whoever comes first.
+    // (What is only observed is counted after the fact, by whoever comes first.)
     let observed = p.demote_cause.load(Relaxed) == Cause::Observed.raw();
-    if !observed && p.read.load(Relaxed) > p.written.load(Relaxed) {
-        let (read, written) = (p.read.load(Relaxed), p.written.load(Relaxed));
-        found.add(
-            "P2",
-            &name,
-            format_args!("{read} bytes read of {written} written"),
-        );
+    let (read, written) = (p.read.load(Relaxed), p.written.load(Relaxed));
+    if !observed && read > written {
+        let what = format_args!("{read} bytes read of {written} written");
+        found.add("P2", &name, what);
     }
 }
 
