@@ -78,7 +78,7 @@ fn consider() {
         if attach::has(flag::LOG) {
             observe::begin(); // the handlers that the kernel calls are to be told
         }
-        PHASE.store(phase::NEVER, Relaxed);
+        phase().store(phase::NEVER, Relaxed);
         return;
     }
     if !attach::emulates(flag::EMULATE_SIGNAL) || !attach::ensure_process() {

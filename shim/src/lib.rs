@@ -57,8 +57,8 @@ mod inbox;
 mod leaving;
 mod linger;
 mod next;
-mod pass;
 mod observe;
+mod pass;
 mod peer;
 mod pending;
 #[cfg(feature = "planted-bugs")]
