@@ -263,6 +263,9 @@ pub struct Diff {
     /// Run in an empty directory each time, and compare the files that are left there
     #[arg(long)]
     pub files: bool,
+    /// Do not compare the logs of `--mode observe` and `--mode emulate`
+    #[arg(long)]
+    pub no_logs: bool,
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub export: Option<Export>,
     #[arg(long, value_name = "FILE", hide = true)]

@@ -10,6 +10,7 @@ use crate::call::{
 use crate::entry::{Entry, Verdict};
 use crate::gate;
 use crate::gate::sys;
+use crate::observe::io::Moved;
 use crate::signal;
 use crate::{adopt, demotion, peer, user};
 
@@ -318,6 +319,7 @@ pub fn has_after(nr: i64, [a, ..]: [usize; 6]) -> bool {
 /// and what it read or wrote belongs into the log.
 pub fn after(frame: &Frame, nr: i64, ret: isize, ticks: u64) {
     let [a, b, c, d, ..] = frame.args();
+    let moved = |kind, at| Moved::of(kind, at, ret, ticks);
     match nr {
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
             if let Some(path) = fifo::Path::of(nr, frame.args()) {
@@ -327,8 +329,10 @@ pub fn after(frame: &Frame, nr: i64, ret: isize, ticks: u64) {
             }
         }
         libc::SYS_pidfd_getfd => opened(true, ret),
-        libc::SYS_read | libc::SYS_readv => kernel_io(a as i32, Kind::KernelRead, ret, ticks),
-        libc::SYS_write | libc::SYS_writev => kernel_io(a as i32, Kind::KernelWrite, ret, ticks),
+        libc::SYS_read => kernel_io(a as i32, moved(Kind::KernelRead, (b, c))),
+        libc::SYS_readv => kernel_io(a as i32, moved(Kind::KernelRead, (0, 1))),
+        libc::SYS_write => kernel_io(a as i32, moved(Kind::KernelWrite, (b, c))),
+        libc::SYS_writev => kernel_io(a as i32, moved(Kind::KernelWrite, (0, 1))),
         libc::SYS_signalfd | libc::SYS_signalfd4 => call::truth::signalfd(b, ret),
         libc::SYS_recvmsg => call::rights::received(a as i32, b, ret, c as i32),
         libc::SYS_recvmmsg => call::rights::received_many(a as i32, b, ret, d as i32),
@@ -344,9 +348,9 @@ pub fn after(frame: &Frame, nr: i64, ret: isize, ticks: u64) {
 
 /// Kernel-served I/O on an object of ringer's, for the log.
 #[inline(always)]
-pub fn kernel_io(fd: i32, kind: Kind, ret: isize, ticks: u64) {
+pub fn kernel_io(fd: i32, moved: Moved) {
     if crate::tls::tls().writer().is_some() && call::is_ours(fd) {
-        io::log_kernel_io(fd, kind, ret, ticks);
+        io::log_kernel_io(fd, moved);
     }
 }
 

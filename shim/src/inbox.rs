@@ -14,7 +14,7 @@ use ringer_kernel::signal::{self, bit, Siginfo, State, Taken, SIGRTMIN};
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::tls::Tls;
-use crate::{adopt, arm, attach, blocked, call, frame, procfs, signal as action};
+use crate::{adopt, arm, attach, blocked, call, frame, observe, procfs, signal as action};
 
 mod phase {
     /// Not (yet).
@@ -74,6 +74,13 @@ pub fn gains(tls: &Tls) {
 
 #[cold]
 fn consider() {
+    if attach::has(flag::OBSERVE) {
+        if attach::has(flag::LOG) {
+            observe::begin(); // the handlers that the kernel calls are to be told
+        }
+        phase().store(phase::NEVER, Relaxed);
+        return;
+    }
     if !attach::emulates(flag::EMULATE_SIGNAL) || !attach::ensure_process() {
         return;
     }

@@ -57,6 +57,7 @@ mod inbox;
 mod leaving;
 mod linger;
 mod next;
+mod observe;
 mod pass;
 mod peer;
 mod pending;

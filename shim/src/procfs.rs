@@ -172,6 +172,27 @@ pub fn anonymous(fd: i32) -> Anonymous {
     }
 }
 
+/// The counter of an eventfd. [proc(5)]
+pub fn eventfd_count(fd: i32) -> Option<u64> {
+    let mut buf = [0u8; 512];
+    let digits = field(fdinfo(fd, &mut buf)?, b"eventfd-count:")?;
+    let hex = digits.iter().map_while(|b| (*b as char).to_digit(16));
+    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+}
+
+/// A set of signals in the text of /proc/PID/status.
+pub fn set_in(text: &[u8], name: &[u8]) -> Option<u64> {
+    let hex = field(text, name)?
+        .iter()
+        .map_while(|b| (*b as char).to_digit(16));
+    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+}
+
+/// A number there.
+pub fn number_in(text: &[u8], name: &[u8]) -> Option<u64> {
+    Some(number(field(text, name)?))
+}
+
 fn fdinfo(fd: i32, buf: &mut [u8; 512]) -> Option<&[u8]> {
     let path = Path::new().text("/proc/self/fdinfo/").number(fd as u32);
     let n = slurp(&path, buf);

@@ -14,7 +14,7 @@ use ringer_kernel::signal::{sigqueue::Sending, Sent, Siginfo, State, Taken};
 use crate::entry::Entry;
 use crate::host::{self, Shim};
 use crate::tls::{tls, Tls};
-use crate::{attach, inbox};
+use crate::{attach, inbox, observe};
 
 #[inline(always)]
 pub fn is_on(tls: &Tls) -> bool {
@@ -138,13 +138,22 @@ pub struct Pending {
     record: u64,
 }
 
+/// What becomes of it is the kernel's secret, but for mode `observe`, which may take its time to look.
+fn by_kernel(pid: i32, sig: i32) -> u64 {
+    if attach::has(flag::OBSERVE) {
+        observe::pending::becomes(pid, sig)
+    } else {
+        sent::BY_KERNEL
+    }
+}
+
 /// The kernel is about to send it. Told before the call: its effect may be seen at once.
 pub fn kernel_sends(pid: i32, sig: i32, code: i32) -> Option<Pending> {
     let tls = tls();
     if !is_on(tls) || sig == 0 {
         return None;
     }
-    let what = sending(sig, sent::BY_KERNEL, code);
+    let what = sending(sig, by_kernel(pid, sig), code);
     let record = put(tls, Kind::SigSend, 0, (i64::from(pid), what, number()));
     remember(pid, sig, record);
     Some(Pending {
@@ -172,7 +181,7 @@ pub fn passes(entry: &Entry, (pid, tid): (i32, i32), sig: i32, code: i32) {
     let Some(k) = entry.ctx(tid.max(0)).filter(|k| k.log.is_on()) else {
         return;
     };
-    let what = sending(sig, sent::BY_KERNEL, code);
+    let what = sending(sig, by_kernel(pid, sig), code);
     let id = u64::from(new_id(&k));
     let record = k.log.event(Kind::SigSend, 0, (i64::from(pid), what, id));
     remember(pid, sig, record);

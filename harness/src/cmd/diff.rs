@@ -25,6 +25,7 @@ fn compare(args: cli::Diff) -> Result<u8> {
         stdin: args.stdin,
         files: args.files,
         shim: args.shim,
+        logs: !args.no_logs,
     })?;
     let verdict = diff::worlds(&place, args.runs)?;
     let report = report::Report::new(&place.plan, verdict);

@@ -19,6 +19,13 @@ pub enum Difference {
         kernel: Excerpt,
         ringer: Excerpt,
     },
+    /// The logs: in which lane, and what the manual says.
+    Log {
+        lane: String,
+        rule: Option<&'static str>,
+        kernel: Excerpt,
+        ringer: Excerpt,
+    },
 }
 
 /// Some lines, and which of them it is about (an index; one behind the last: it is missing).
@@ -32,7 +39,7 @@ pub struct Excerpt {
 const CONTEXT: usize = 3;
 
 impl Excerpt {
-    fn around(all: &[&[u8]], at: usize) -> Excerpt {
+    pub fn around(all: &[&[u8]], at: usize) -> Excerpt {
         let first = at.saturating_sub(CONTEXT).min(all.len());
         let end = (at + CONTEXT + 1).min(all.len());
         let lines = all.get(first..end).unwrap_or_default();

@@ -12,6 +12,7 @@ pub struct Report {
     pub command: Vec<String>,
     pub native_runs: usize,
     pub ringer_runs: usize,
+    pub logged: [usize; 2],
     pub varies: Vec<String>,
     pub difference: Option<Differs>,
     pub reproduce: String,
@@ -19,8 +20,11 @@ pub struct Report {
 
 #[derive(Serialize)]
 pub struct Differs {
-    /// "end", "stdout", "stderr" or "file NAME"
+    /// "end", "stdout", "stderr", "file NAME" or "log of PROCESS"
     pub what: String,
+    /// What the manual says about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
     pub kernel: Side,
     pub ringer: Side,
 }
@@ -42,23 +46,34 @@ impl Report {
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect();
         let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-        let stdin = plan.stdin.to_string_lossy();
+        let stdin = quoted(&plan.stdin.to_string_lossy());
+        let line = words.join(" ");
         Report {
             same: verdict.difference.is_none(),
             native_runs: verdict.native_runs,
             ringer_runs: verdict.ringer_runs,
+            logged: verdict.logged,
             varies: verdict.varies,
+            reproduce: match &verdict.difference {
+                Some(Difference::Log { .. }) => format!(
+                    "for mode in observe emulate; do ringer trace --mode $mode -- {line} < {stdin}; done"
+                ),
+                _ => format!("ringer run -- {line} < {stdin}"),
+            },
             difference: verdict.difference.map(differs),
-            reproduce: format!("ringer run -- {} < {}", words.join(" "), quoted(&stdin)),
             command,
         }
     }
 
     pub fn text(&self) -> String {
-        let runs = format!(
+        let mut runs = format!(
             "{} runs natively, {} on ringer",
             self.native_runs, self.ringer_runs
         );
+        let [observed, emulated] = self.logged;
+        if observed > 0 {
+            runs += &format!("; logs of {observed} and {emulated}");
+        }
         let varies: String = self
             .varies
             .iter()
@@ -67,11 +82,12 @@ impl Report {
         match &self.difference {
             None => format!("same: {runs}\n{varies}"),
             Some(d) => format!(
-                "different: {}{} ({runs})\n{varies}kernel\n{}ringer\n{}to see it: {}\n",
+                "different: {}{} ({runs})\n{varies}{}kernel\n{}ringer\n{}to see it: {}\n",
                 d.what,
                 d.kernel
                     .line
                     .map_or_else(String::new, |n| format!(", line {n}")),
+                d.rule.map_or_else(String::new, |r| format!("rule: {r}\n")),
                 d.kernel.text(),
                 d.ringer.text(),
                 self.reproduce,
@@ -105,6 +121,7 @@ fn differs(difference: Difference) -> Differs {
     match difference {
         Difference::End { kernel, ringer } => Differs {
             what: "end".into(),
+            rule: None,
             kernel: words(kernel.iter().flat_map(end).collect()),
             ringer: words(end(&ringer)),
         },
@@ -114,6 +131,18 @@ fn differs(difference: Difference) -> Differs {
             ringer,
         } => Differs {
             what: name,
+            rule: None,
+            kernel: side(&kernel),
+            ringer: side(&ringer),
+        },
+        Difference::Log {
+            lane,
+            rule,
+            kernel,
+            ringer,
+        } => Differs {
+            what: format!("log of {lane}"),
+            rule,
             kernel: side(&kernel),
             ringer: side(&ringer),
         },

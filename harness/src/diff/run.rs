@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use super::log::Story;
+use crate::cli::Mode;
 use crate::cmd::ps;
 use crate::error::{Error, Result};
 use crate::launch::{environment, inherited};
@@ -23,6 +25,8 @@ pub struct Plan {
     /// Each run in an empty directory, whose files are compared.
     pub files: bool,
     pub shim: Option<PathBuf>,
+    /// Whether the logs are compared, too.
+    pub logs: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +35,12 @@ pub enum End {
     Killed(i32),
     /// It did not end in time. Who waited for what, where ringer knows.
     Hung(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Log {
+    No,
+    Kept,
 }
 
 /// What came of a run.
@@ -82,7 +92,18 @@ impl Place {
         Ok(Ran { end, outputs })
     }
 
+    /// On ringer.
     pub fn ringer(&self) -> Result<Ran> {
+        self.session(Mode::Emulate, Log::No).map(|(ran, _)| ran)
+    }
+
+    /// With a log, and what it tells.
+    pub fn logged(&self, mode: Mode) -> Result<(Ran, Story)> {
+        let (ran, story) = self.session(mode, Log::Kept)?;
+        Ok((ran, story.unwrap_or_else(|| Story::of(&[], true))))
+    }
+
+    fn session(&self, mode: Mode, log: Log) -> Result<(Ran, Option<Story>)> {
         let session = format!("diff-{}-{:x}", std::process::id(), sys::random());
         let path = Name::given(&session)?.path();
         let told = self.directory.join("end");
@@ -90,6 +111,13 @@ impl Place {
         command
             .args(["run", "--session", &session, "--end"])
             .arg(&told);
+        if mode == Mode::Observe {
+            command.args(["--mode", "observe"]);
+        }
+        let kept = self.directory.join("log");
+        if log == Log::Kept {
+            command.arg("--log").arg(&kept);
+        }
         if let Some(shim) = &self.plan.shim {
             command
                 .arg("--shim")
@@ -105,7 +133,11 @@ impl Place {
             End::Exited(_) => end_of(&fs::read_to_string(&told).unwrap_or_default()).unwrap_or(end),
             other => other,
         };
-        Ok(Ran { end, outputs })
+        let story = match log {
+            Log::No => None,
+            Log::Kept => Some(Story::read(&kept)?),
+        };
+        Ok((Ran { end, outputs }, story))
     }
 
     fn name(&self) -> String {

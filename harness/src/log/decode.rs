@@ -87,7 +87,7 @@ impl Decoder {
         let r = &raw.record;
         let mut e = Entry {
             t_ns: self.clock.since_start(r.tsc),
-            layer: match r.aux {
+            layer: match r.aux & !layer::BY_KERNEL {
                 layer::HOOK => Some(Layer::Hook),
                 layer::TRAP => Some(Layer::Trap),
                 layer::OWN => Some(Layer::Own),
@@ -95,6 +95,7 @@ impl Decoder {
             },
             fd: (r.fd >= 0).then_some(r.fd),
             cause: (r.cause != 0).then_some(r.cause),
+            kernel: r.aux & layer::BY_KERNEL != 0,
             ..Entry::default()
         };
         if let Some(label) = self.labels.get(raw.who as usize) {
@@ -155,10 +156,14 @@ impl Decoder {
             _ if mq::is_mq(kind) => mq::decode(&mut e, r, kind),
             _ => of_object(&mut e, r, kind),
         }
-        if e.kernel {
-            let slept = Some(self.clock.ns(r.b));
-            e.slept_ns = slept.filter(|&ns| r.b != 0 && ns > named::BLOCKED_NS);
-        }
+        let ticks = match kind {
+            Kind::KernelRead | Kind::KernelWrite => r.b,
+            Kind::Read | Kind::Write | Kind::Eof if e.kernel => took(r),
+            Kind::ReadFailed | Kind::WriteFailed if e.kernel => took(r),
+            _ => 0,
+        };
+        let slept = Some(self.clock.ns(ticks)).filter(|_| ticks != 0);
+        e.slept_ns = slept.filter(|&ns| ns > named::BLOCKED_NS).or(e.slept_ns);
         if !has_ends(r.object) && !matches!(kind, Kind::Block) {
             let of_a_socket = r.object & 0xf000_0000 == object::SOCKET;
             if let Some(end) = e.end.take().filter(|_| of_a_socket && names_a_side(kind)) {
@@ -199,7 +204,7 @@ fn transfer(e: &mut Entry, r: &Record, kind: Kind) {
             e.ret = Some(r.a);
             e.bytes = Some(bytes);
             e.pos = Some([r.b, r.b.saturating_add(bytes)]);
-            e.queued = Some(r.c);
+            e.queued = Some(if e.kernel { r.c & 0xffff_ffff } else { r.c });
         }
         Kind::WriteFailed | Kind::ReadFailed => {
             e.ret = Some(-1);
@@ -234,6 +239,11 @@ fn fifo(e: &mut Entry, r: &Record, kind: Kind, ns: impl Fn(u64) -> u64) {
     e.slept_ns = Some(ns(r.c)).filter(|&ns| ns > named::BLOCKED_NS);
     // It waited for nobody.
     e.cause = e.cause.filter(|_| e.slept_ns.is_some());
+}
+
+/// Time-stamp counter's ticks of a call that the kernel served on a pipe.
+fn took(r: &Record) -> u64 {
+    r.c >> 32 << layer::TICKS_SHIFT
 }
 
 /// Records that have an end of a pipe, or one of a pair of sockets.
@@ -277,8 +287,10 @@ fn socket(e: &mut Entry, r: &Record, kind: Kind) {
             e.op = if sends { Op::Write } else { Op::Read };
             e.ret = Some(r.a);
             e.bytes = Some(r.a as u64);
-            e.pos = Some([r.b, r.b.saturating_add(r.a as u64)]);
-            e.queued = Some(r.c >> 1);
+            if r.b != Record::UNKNOWN {
+                e.pos = Some([r.b, r.b.saturating_add(r.a as u64)]);
+                e.queued = Some(r.c >> 1);
+            }
             e.side = side(r.c);
         }
         Kind::SendFailed | Kind::RecvFailed => {

@@ -36,6 +36,15 @@ pub fn summary(path: &Path) -> Result<Summary> {
     Ok(log.summary.unwrap_or_else(|| accounts.sum()))
 }
 
+/// Gives each entry to `take`.
+pub fn each(path: &Path, mut take: impl FnMut(Entry)) -> Result<()> {
+    let mut log = Saved::open(path)?;
+    while let Some(e) = log.next()? {
+        take(e);
+    }
+    Ok(())
+}
+
 struct Saved {
     path: PathBuf,
     reader: BufReader<File>,

@@ -6,7 +6,6 @@ use ringer_kernel::abi::limits::MAX_RW_COUNT;
 use ringer_kernel::abi::SysError;
 use ringer_kernel::file::{End, FileRef, PipeEnd};
 use ringer_kernel::host::{UserRead, UserWrite};
-use ringer_kernel::log::Kind;
 use ringer_kernel::pipe::{slot, Ctx};
 use ringer_kernel::sys::{pipe_read, pipe_write, Blocking};
 
@@ -15,6 +14,7 @@ use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
 use crate::linger;
+use crate::observe::{self, io::Moved};
 use crate::user::{access_ok, Flat, Vectored};
 
 use super::signalfd;
@@ -333,10 +333,10 @@ pub fn finish_in_kernel(
 }
 
 /// A call that the kernel served, on an object that ringer knows: for the log.
-pub fn log_kernel_io(fd: i32, kind: Kind, ret: isize, ticks: u64) {
+pub fn log_kernel_io(fd: i32, moved: Moved) {
     let entry = Entry::enter();
     if let (Some((_, f)), Some(k)) = (lookup(&entry, fd), entry.ctx(fd)) {
-        f.log(&k.log, kind, (ret as i64, ticks, 0));
+        observe::io::tell(&k.log, fd, &f, moved);
     }
     let _ = entry.leave();
 }

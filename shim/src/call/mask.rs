@@ -115,6 +115,7 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
         }
     }
     let keep_out = kept_out(tls);
+    let told = pending::bits(tls) == 0 && tell_before(tls, how, given);
     let ret = match given {
         None => sys!(libc::SYS_rt_sigprocmask, how, 0, &raw mut real, 8),
         Some(mask) if pending::bits(tls) != 0 => {
@@ -135,7 +136,9 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
     }
     blocked::forget(tls);
     if let Some(next) = given.and_then(|g| changed(before, how as usize, g)) {
-        siglog::mask(tls, i64::from(how), before, next);
+        if !told {
+            siglog::mask(tls, i64::from(how), before, next);
+        }
         blockers::set_masked(tls, next & keep_out);
     }
     0
@@ -199,6 +202,21 @@ pub fn by_number(how: usize, set: usize, old: usize, size: usize) -> isize {
         blocked::forget(tls);
     }
     0
+}
+
+/// What the kernel lets through comes before its call returns, and so this record before those. `false`:
+/// there is no log.
+fn tell_before(tls: &Tls, how: i32, given: Option<u64>) -> bool {
+    let Some(given) = given.filter(|_| siglog::is_on(tls)) else {
+        return false;
+    };
+    let mut real = 0u64;
+    sys!(libc::SYS_rt_sigprocmask, SIG_BLOCK, 0, &raw mut real, 8);
+    let before = real | tls.masked.get();
+    if let Some(next) = changed(before, how as usize, given) {
+        siglog::mask(tls, i64::from(how), before, next);
+    }
+    true
 }
 
 /// As [`sigprocmask`], where the inbox is open.

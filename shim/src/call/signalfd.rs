@@ -3,12 +3,13 @@
 
 use core::sync::atomic::Ordering::*;
 
+use ringer_kernel::arena::header::flag;
 use ringer_kernel::file::{self, fd_table, role, FileRef, SignalfdFile};
 use ringer_kernel::signal::{Siginfo, Taken};
 
 use crate::entry::{Entry, Verdict};
 use crate::tls::tls;
-use crate::{adopt, inbox, procfs, siglog, signal, user};
+use crate::{adopt, attach, inbox, observe, procfs, siglog, signal, user};
 
 use super::{lookup, rights};
 
@@ -21,6 +22,14 @@ pub fn made(fd: i32, mask: u64) {
     let tls = tls();
     inbox::gains(tls);
     let mask = mask & !signal::UNBLOCKABLE;
+    if attach::has(flag::OBSERVE) {
+        if attach::has(flag::LOG) && observe::begin() {
+            let entry = Entry::enter();
+            let _ = name(&entry, fd, mask);
+            let _ = entry.leave();
+        }
+        return;
+    }
     if inbox::is_open(tls) {
         let entry = Entry::enter();
         let known = name(&entry, fd, mask);

@@ -87,25 +87,6 @@ pub fn settle(entry: &Entry, (nr, id): (i64, i32), result: SysResult) -> Verdict
     }
 }
 
-/// A call that the kernel served, for the log.
-pub fn by_kernel(nr: i64, id: i32, ret: isize) {
-    if crate::tls::tls().writer().is_none() {
-        return;
-    }
-    let ret = if ret == -1 { -(errno() as isize) } else { ret };
-    let entry = Entry::enter();
-    let abc = (ret as i64, nr as u64, id as u32 as u64);
-    attach::log_event(&entry, Kind::SysvByKernel, abc);
-    let _ = entry.leave();
-}
-
-fn errno() -> i32 {
-    // SAFETY: libc's own thread-local.
-    let at = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    unsafe { *at }
-}
-
 /// Bumped when the process changes its user or groups.
 static CHANGES: AtomicU32 = AtomicU32::new(1);
 

@@ -9,6 +9,7 @@ use crate::dispatch::kernel_io;
 use crate::entry::{once, run, Verdict};
 use crate::linger;
 use crate::next::{next, result};
+use crate::observe::io::Moved;
 
 next! {
     fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t;
@@ -22,7 +23,12 @@ next! {
 /// The real call, outside the shim, and its record if the object is known. If the descriptor was
 /// closed while the call waited, it goes on with the one that was kept for it.
 #[inline(always)]
-fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce(c_int) -> ssize_t) -> ssize_t {
+fn by_kernel(
+    fd: c_int,
+    kind: Kind,
+    at: (usize, usize),
+    real: impl FnOnce(c_int) -> ssize_t,
+) -> ssize_t {
     if let Some(hidden) = linger::stand_in() {
         let ret = unarmed(|| real(hidden));
         return after_lingering(ret);
@@ -31,20 +37,20 @@ fn by_kernel(fd: c_int, kind: Kind, real: impl FnOnce(c_int) -> ssize_t) -> ssiz
     let ret = unarmed(|| real(fd));
     let ticks = kernel_wait::end(begun);
     if crate::tls::tls().writer().is_some() {
-        log(fd, kind, ret, ticks);
+        log(fd, kind, at, ret, ticks);
     }
     ret
 }
 
 /// The record has the kernel's convention; the program's errno stays as it is.
 #[cold]
-pub(super) fn log(fd: c_int, kind: Kind, ret: ssize_t, ticks: u64) {
+pub(super) fn log(fd: c_int, kind: Kind, at: (usize, usize), ret: ssize_t, ticks: u64) {
     // SAFETY: libc's own thread-local.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let kept = unsafe { *errno };
     let raw = if ret < 0 { -(kept as isize) } else { ret };
-    kernel_io(fd, kind, raw, ticks);
+    kernel_io(fd, Moved::of(kind, at, raw, ticks));
     // SAFETY: as above.
     unsafe { *errno = kept };
 }
@@ -73,7 +79,7 @@ redhook::hook! {
         };
         match ended {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelRead, real),
+            None => by_kernel(fd, Kind::KernelRead, (buf as usize, len), real),
         }
     }
 }
@@ -108,7 +114,7 @@ redhook::hook! {
         };
         match ended {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelWrite, real),
+            None => by_kernel(fd, Kind::KernelWrite, (buf as usize, len), real),
         }
     }
 }
@@ -122,7 +128,7 @@ redhook::hook! {
         }
         match run(|e| io::readv(e, fd, iov as usize, count as usize, 0)) {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelRead, real),
+            None => by_kernel(fd, Kind::KernelRead, (0, 1), real),
         }
     }
 }
@@ -136,7 +142,7 @@ redhook::hook! {
         }
         match run(|e| io::writev(e, fd, iov as usize, count as usize, 0)) {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelWrite, real),
+            None => by_kernel(fd, Kind::KernelWrite, (0, 1), real),
         }
     }
 }
@@ -151,7 +157,7 @@ redhook::hook! {
         }
         match run(|e| io::readv(e, fd, iov as usize, count as usize, flags)) {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelRead, real),
+            None => by_kernel(fd, Kind::KernelRead, (0, 1), real),
         }
     }
 }
@@ -166,7 +172,7 @@ redhook::hook! {
         }
         match run(|e| io::writev(e, fd, iov as usize, count as usize, flags)) {
             Some(ret) => result(ret),
-            None => by_kernel(fd, Kind::KernelWrite, real),
+            None => by_kernel(fd, Kind::KernelWrite, (0, 1), real),
         }
     }
 }

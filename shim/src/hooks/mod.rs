@@ -25,6 +25,19 @@ mod sysv;
 
 use ringer_kernel::log::Kind;
 
+/// What libc's function gave, by the kernel's convention.
+fn by_convention(ret: isize) -> isize {
+    // SAFETY: libc's own thread-local.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let errno = unsafe { *errno };
+    if ret == -1 {
+        -(errno as isize)
+    } else {
+        ret
+    }
+}
+
 /// A record with the first sixteen bytes of a name, if there is a log. errno stays as it is.
 ///
 /// # Safety

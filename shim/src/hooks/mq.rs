@@ -6,7 +6,9 @@ use crate::attach::ensure_process;
 use crate::call::mq;
 use crate::entry::{once, run, Entry, Verdict};
 use crate::next::{next, result, set_errno};
+use crate::observe;
 
+use super::by_convention;
 use super::fd::ringer_close;
 
 next! {
@@ -34,6 +36,21 @@ unsafe fn without_slash(name: *const c_char) -> Option<usize> {
     Some(name as usize + 1)
 }
 
+/// The real call, and its record.
+#[inline(always)]
+fn told<T: Copy + Into<i64>>(nr: libc::c_long, args: [usize; 4], real: impl FnOnce() -> T) -> T {
+    if !observe::tells() {
+        return real();
+    }
+    let [a, b, c, d] = args;
+    let call = observe::mq::before(nr, [a, b, c, d, 0, 0]);
+    let ret = real();
+    if let Some(call) = call {
+        observe::mq::after(call, by_convention(ret.into() as isize));
+    }
+    ret
+}
+
 redhook::hook! {
     unsafe fn mq_open(name: *const c_char, flags: c_int, mode: mode_t, attr: *const mq_attr) -> mqd_t
         => ringer_mq_open {
@@ -49,8 +66,9 @@ redhook::hook! {
                 return result(ret) as mqd_t;
             }
         }
+        let args = [bare, flags as usize, mode as usize, attr as usize];
         // SAFETY: the program's own call.
-        unsafe { real::mq_open(name, flags, mode, attr) }
+        told(libc::SYS_mq_open, args, || unsafe { real::mq_open(name, flags, mode, attr) })
     }
 }
 
@@ -85,7 +103,7 @@ redhook::hook! {
             }
         }
         // SAFETY: the program's own call.
-        unsafe { real::mq_unlink(name) }
+        told(libc::SYS_mq_unlink, [bare, 0, 0, 0], || unsafe { real::mq_unlink(name) })
     }
 }
 
@@ -106,8 +124,12 @@ redhook::hook! {
         let call = |e: &Entry| mq::timedsend(e, q, p as usize, n, prio as usize, t as usize);
         match waiting(call) {
             Some(ret) => result(ret) as c_int,
-            // SAFETY: the program's own call.
-            None => crate::arm::unarmed(|| unsafe { real::mq_timedsend(q, p, n, prio, t) }),
+            None => {
+                let args = [q as usize, p as usize, n, prio as usize];
+                // SAFETY: the program's own call.
+                let real = || crate::arm::unarmed(|| unsafe { real::mq_timedsend(q, p, n, prio, t) });
+                told(libc::SYS_mq_timedsend, args, real)
+            }
         }
     }
 }
@@ -126,8 +148,16 @@ redhook::hook! {
         let call = |e: &Entry| mq::timedreceive(e, q, p as usize, n, prio as usize, t as usize);
         match waiting(call) {
             Some(ret) => result(ret),
-            // SAFETY: the program's own call.
-            None => crate::arm::unarmed(|| unsafe { real::mq_timedreceive(q, p, n, prio, t) }),
+            None => {
+                let mut own = 0;
+                let prio = if prio.is_null() { &raw mut own } else { prio };
+                let args = [q as usize, p as usize, n, prio as usize];
+                let receive = || {
+                    // SAFETY: the program's own call, or with room for a priority.
+                    unsafe { real::mq_timedreceive(q, p, n, prio, t) }
+                };
+                told(libc::SYS_mq_timedreceive, args, || crate::arm::unarmed(receive) as i64) as ssize_t
+            }
         }
     }
 }
@@ -163,8 +193,11 @@ redhook::hook! {
         mq::prepare(event as usize);
         match run(|e| mq::notify(e, q, event as usize, mq::By::Libc)) {
             Some(ret) => result(ret) as c_int,
-            // SAFETY: the program's own call.
-            None => unsafe { real::mq_notify(q, event) },
+            None => {
+                let args = [q as usize, event as usize, 0, 0];
+                // SAFETY: the program's own call.
+                told(libc::SYS_mq_notify, args, || unsafe { real::mq_notify(q, event) })
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::call::{has_ours, is_ours, kernel_wait, message, rights, socket};
 use crate::entry::{run, Entry, Verdict};
 use crate::linger;
 use crate::next::{next, result};
+use crate::observe;
 
 next! {
     fn socketpair(domain: c_int, kind: c_int, protocol: c_int, fds: *mut c_int) -> c_int;
@@ -30,12 +31,32 @@ next! {
         -> c_int;
 }
 
+/// What the log is told of a call that the kernel served.
+#[derive(Clone, Copy)]
+struct Told {
+    kind: Kind,
+    /// What was received is there still.
+    peeks: bool,
+}
+
+const SENT: Told = Told {
+    kind: Kind::KernelWrite,
+    peeks: false,
+};
+
+fn received(flags: c_int) -> Told {
+    Told {
+        kind: Kind::KernelRead,
+        peeks: flags & libc::MSG_PEEK != 0,
+    }
+}
+
 /// A call on something of ringer's, or else libc's function outside the shim, on the descriptor that
 /// was kept for the call if its own was closed while it waited.
 #[inline(always)]
 fn call(
     fd: c_int,
-    kind: Kind,
+    told: Told,
     ours: impl FnMut(&Entry) -> Verdict,
     real: impl FnOnce(c_int) -> isize,
 ) -> isize {
@@ -49,11 +70,11 @@ fn call(
         let ret = unarmed(|| real(hidden));
         return super::io::after_lingering(ret);
     }
-    let begun = kernel_wait::begin(fd, kind);
+    let begun = kernel_wait::begin(fd, told.kind);
     let ret = unarmed(|| real(fd));
     let ticks = kernel_wait::end(begun);
-    if crate::tls::tls().writer().is_some() {
-        super::io::log(fd, kind, ret, ticks);
+    if crate::tls::tls().writer().is_some() && !told.peeks {
+        super::io::log(fd, told.kind, (0, 1), ret, ticks);
     }
     ret
 }
@@ -78,7 +99,7 @@ redhook::hook! {
         => ringer_send {
         let ours = |e: &Entry| message::sendto(e, fd, (buf as usize, len), flags, (0, 0));
         // SAFETY: the program's own call.
-        call(fd, Kind::KernelWrite, ours, |fd| unsafe { real::send(fd, buf, len, flags) })
+        call(fd, SENT, ours, |fd| unsafe { real::send(fd, buf, len, flags) })
     }
 }
 
@@ -89,7 +110,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::sendto(e, fd, (buf as usize, len), flags, address);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::sendto(fd, buf, len, flags, to, to_len) };
-        call(fd, Kind::KernelWrite, ours, real)
+        call(fd, SENT, ours, real)
     }
 }
 
@@ -104,7 +125,7 @@ redhook::hook! {
         if has_ours() && !is_ours(fd) {
             let _ = run(ours);
         }
-        call(fd, Kind::KernelWrite, ours, real)
+        call(fd, SENT, ours, real)
     }
 }
 
@@ -118,7 +139,7 @@ redhook::hook! {
         if has_ours() && !is_ours(fd) {
             let _ = run(ours);
         }
-        call(fd, Kind::KernelWrite, ours, real) as c_int
+        call(fd, SENT, ours, real) as c_int
     }
 }
 
@@ -127,7 +148,7 @@ redhook::hook! {
         => ringer_recv {
         let ours = |e: &Entry| message::recvfrom(e, fd, (buf as usize, len), flags, (0, 0));
         // SAFETY: the program's own call.
-        call(fd, Kind::KernelRead, ours, |fd| unsafe { real::recv(fd, buf, len, flags) })
+        call(fd, received(flags), ours, |fd| unsafe { real::recv(fd, buf, len, flags) })
     }
 }
 
@@ -150,7 +171,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::recvfrom(e, fd, (buf as usize, len), flags, address);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::recvfrom(fd, buf, len, flags, from, from_len) };
-        call(fd, Kind::KernelRead, ours, real)
+        call(fd, received(flags), ours, real)
     }
 }
 
@@ -172,7 +193,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::recvmsg(e, fd, message as usize, flags);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::recvmsg(fd, message, flags) };
-        let ret = call(fd, Kind::KernelRead, ours, real);
+        let ret = call(fd, received(flags), ours, real);
         rights::received(fd, message as usize, ret, flags);
         ret
     }
@@ -185,7 +206,7 @@ redhook::hook! {
         let ours = |e: &Entry| message::recvmmsg(e, fd, messages, flags, timeout as usize);
         // SAFETY: the program's own call.
         let real = |fd| unsafe { real::recvmmsg(fd, list, count, flags, timeout) } as isize;
-        let ret = call(fd, Kind::KernelRead, ours, real);
+        let ret = call(fd, received(flags), ours, real);
         rights::received_many(fd, list as usize, ret, flags);
         ret as c_int
     }
@@ -208,8 +229,15 @@ pub(super) fn about(
 
 redhook::hook! {
     unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => ringer_shutdown {
-        // SAFETY: the program's own call.
-        about(fd, |e| message::shutdown(e, fd, how), || unsafe { real::shutdown(fd, how) })
+        let real = || {
+            // SAFETY: the program's own call.
+            let ret = unsafe { real::shutdown(fd, how) };
+            if ret == 0 && is_ours(fd) {
+                observe::io::shut_down(fd, how);
+            }
+            ret
+        };
+        about(fd, |e| message::shutdown(e, fd, how), real)
     }
 }
 

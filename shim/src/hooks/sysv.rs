@@ -5,8 +5,9 @@ use libc::{c_int, c_long, c_ulong, c_void, key_t, sembuf, size_t, ssize_t, times
 use crate::arm::unarmed;
 use crate::call::{sysv, sysv_msg, sysv_sem, sysv_shm};
 use crate::entry::run;
-use crate::hooks::test_cancel;
+use crate::hooks::{by_convention, test_cancel};
 use crate::next::{next, result};
+use crate::observe;
 
 next! {
     fn semget(key: key_t, nsems: c_int, flags: c_int) -> c_int;
@@ -25,12 +26,29 @@ next! {
 
 /// The real call, and its record.
 macro_rules! by_kernel {
-    ($nr:ident, $id:expr, $call:expr) => {{
+    ($name:ident, $($arg:expr),*) => {{
         // SAFETY: the program's own call.
-        let ret = unarmed(|| unsafe { $call });
-        sysv::by_kernel(nr::$nr, $id, ret as isize);
-        ret
+        let real = || unarmed(|| unsafe { real::$name($($arg),*) });
+        if observe::tells() {
+            told(nr::$name, &[$($arg as usize),*], || real() as isize) as _
+        } else {
+            real()
+        }
     }};
+}
+
+#[cold]
+fn told(nr: c_long, given: &[usize], real: impl FnOnce() -> isize) -> isize {
+    let mut args = [0; 6];
+    for (to, from) in args.iter_mut().zip(given) {
+        *to = *from;
+    }
+    let call = observe::sysv::before(nr, args);
+    let ret = real();
+    if let Some(call) = call {
+        observe::sysv::after(call, by_convention(ret));
+    }
+    ret
 }
 
 mod nr {
@@ -50,7 +68,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(semget, key, real::semget(key, nsems, flags))
+        by_kernel!(semget, key, nsems, flags)
     }
 }
 
@@ -61,7 +79,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(semop, id, real::semop(id, sops, n))
+        by_kernel!(semop, id, sops, n)
     }
 }
 
@@ -74,7 +92,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(semtimedop, id, real::semtimedop(id, sops, n, timeout))
+        by_kernel!(semtimedop, id, sops, n, timeout)
     }
 }
 
@@ -86,7 +104,7 @@ redhook::hook! {
             }
         }
         // (On x86-64 the optional argument is the fourth register.)
-        by_kernel!(semctl, id, real::semctl(id, num, cmd, arg))
+        by_kernel!(semctl, id, num, cmd, arg)
     }
 }
 
@@ -97,7 +115,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(msgget, key, real::msgget(key, flags))
+        by_kernel!(msgget, key, flags)
     }
 }
 
@@ -110,7 +128,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(msgsnd, id, real::msgsnd(id, msg, len, flags))
+        by_kernel!(msgsnd, id, msg, len, flags)
     }
 }
 
@@ -123,7 +141,7 @@ redhook::hook! {
                 return result(ret);
             }
         }
-        by_kernel!(msgrcv, id, real::msgrcv(id, msg, len, mtype, flags))
+        by_kernel!(msgrcv, id, msg, len, mtype, flags)
     }
 }
 
@@ -134,7 +152,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(msgctl, id, real::msgctl(id, cmd, arg))
+        by_kernel!(msgctl, id, cmd, arg)
     }
 }
 
@@ -145,7 +163,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(shmget, key, real::shmget(key, size, flags))
+        by_kernel!(shmget, key, size, flags)
     }
 }
 
@@ -156,7 +174,7 @@ redhook::hook! {
                 return result(ret) as *mut c_void;
             }
         }
-        by_kernel!(shmat, id, real::shmat(id, at, flags))
+        by_kernel!(shmat, id, at, flags)
     }
 }
 
@@ -167,7 +185,7 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(shmdt, -1, real::shmdt(at))
+        by_kernel!(shmdt, at)
     }
 }
 
@@ -178,6 +196,6 @@ redhook::hook! {
                 return result(ret) as c_int;
             }
         }
-        by_kernel!(shmctl, id, real::shmctl(id, cmd, arg))
+        by_kernel!(shmctl, id, cmd, arg)
     }
 }

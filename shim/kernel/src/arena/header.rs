@@ -136,6 +136,8 @@ pub struct Header {
     /// Not 0: a process of the session has made or opened a FIFO, so whoever opens a file looks first
     /// whether it is one.
     pub fifos: AtomicU32,
+    /// Where the table of objects that are only observed is, 0 for none: see `log::observed`.
+    pub observed: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -215,6 +217,7 @@ impl Header {
             pairs_pending: z(),
             listeners: [ZERO; 16],
             fifos: z(),
+            observed: z(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! number: per object, the log's order is the order in which things happened.
 
 pub mod object;
+pub mod observed;
 pub mod record;
 pub mod ring;
 
@@ -38,6 +39,14 @@ impl Log<'_> {
         fd: -1,
         layer: 0,
     };
+
+    /// For what the real kernel served.
+    pub fn by_kernel(self) -> Self {
+        Log {
+            layer: self.layer | layer::BY_KERNEL,
+            ..self
+        }
+    }
 
     #[inline(always)]
     pub fn is_on(&self) -> bool {
@@ -144,10 +153,8 @@ impl Log<'_> {
         if self.ring.is_none() {
             return 0;
         }
-        let after = p
-            .written
-            .load(Relaxed)
-            .saturating_sub(pos.wrapping_add(bytes as u64));
+        // (What of a packet did not fit is gone as well.)
+        let after = p.written.load(Relaxed).saturating_sub(p.read.load(Relaxed));
         self.pipe(p, Kind::Read, 0, (bytes as i64, pos, after))
     }
 

@@ -25,6 +25,11 @@ pub struct Record {
 
 const _: () = assert!(core::mem::size_of::<Record>() == 64);
 
+impl Record {
+    /// A position that cannot be known from outside.
+    pub const UNKNOWN: u64 = u64::MAX;
+}
+
 /// By which way a call reached ringer.
 pub mod layer {
     /// Symbol hook.
@@ -33,6 +38,13 @@ pub mod layer {
     pub const TRAP: u16 = 3;
     /// ringer's own doing: adoption, clean-up.
     pub const OWN: u16 = 4;
+    /// Added to these: the real kernel served the call, and the record's state is what can be known from
+    /// outside.
+    ///
+    /// Of a pipe's Read, Write, Eof and their failures, the upper half of `c` is how long it took, in units of
+    /// 2^TICKS_SHIFT ticks.
+    pub const BY_KERNEL: u16 = 0x100;
+    pub const TICKS_SHIFT: u32 = 10;
 }
 
 /// What a signal comes upon where its handler is called: in [`Kind::SigHandler`].

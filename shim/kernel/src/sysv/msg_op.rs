@@ -179,7 +179,7 @@ pub fn msgrcv<H: Host, U: UserWrite>(
     q.pull(k, before, block, m);
     q.rtime.store(k.host.wall_secs(), Relaxed);
     q.lrpid.store(who.pid, Relaxed);
-    let record = log_receive(k, q, m);
+    let record = log_receive(k, q, m, room);
     let result = fill(k, user, (block, m), room);
     keep(k, q, block);
     if q.senders.is_empty() {
@@ -193,8 +193,10 @@ pub fn msgrcv<H: Host, U: UserWrite>(
     result
 }
 
-pub fn log_receive<H: Host>(k: &Ctx<'_, H>, q: &MsgQueue, m: &Message) -> u64 {
-    let (a, b) = (i64::from(m.len.load(Relaxed)), m.mtype.load(Relaxed));
+/// What the caller gets of it, which has room for so many bytes.
+pub fn log_receive<H: Host>(k: &Ctx<'_, H>, q: &MsgQueue, m: &Message, room: usize) -> u64 {
+    let given = (m.len.load(Relaxed) as usize).min(room);
+    let (a, b) = (given as i64, m.mtype.load(Relaxed));
     let left = u64::from(q.qnum.load(Relaxed));
     let cause = m.record.load(Relaxed);
     q.logged.put(k, Kind::MsgReceive, cause, (a, b, left))

@@ -192,7 +192,7 @@ pub fn wait_to_receive<H: Host, U: UserWrite>(
                 let Some(m) = message(k.arena, block) else {
                     break Err(Errno::EIO.into());
                 };
-                msg_op::log_receive(k, q, m);
+                msg_op::log_receive(k, q, m, room);
                 let result = msg_op::fill(k, user, (block, m), room);
                 msg_text::free(k, block);
                 break result;

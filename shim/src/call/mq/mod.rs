@@ -133,6 +133,17 @@ struct SchedAttr {
     deadline: [u64; 3],
 }
 
+/// A call that fails before the queue is asked, for the log.
+#[cold]
+fn refused(entry: &Entry, fd: i32, kind: Kind, verdict: Verdict) -> Verdict {
+    if let (Verdict::Done(ret), Some(k)) = (verdict, entry.ctx(fd)) {
+        if let Some((_, f @ FileRef::Mq(_))) = lookup(entry, fd) {
+            f.log(&k.log, kind, (-(ret as i64), 0, 0));
+        }
+    }
+    verdict
+}
+
 /// mq_timedsend(2).
 #[inline(always)]
 pub fn timedsend(
@@ -145,23 +156,28 @@ pub fn timedsend(
 ) -> Verdict {
     let me = match Me::new(timeout) {
         Ok(me) => me,
-        Err(verdict) => return verdict,
+        Err(verdict) => return refused(entry, fd, Kind::MqSendFailed, verdict),
     };
     if prio as u32 >= MQ_PRIO_MAX {
-        return Verdict::errno(libc::EINVAL);
+        return refused(entry, fd, Kind::MqSendFailed, Verdict::errno(libc::EINVAL));
     }
     let (p, e) = match find(entry, fd) {
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
     if !matches!(e.file.flags.load(Relaxed) & ACCESS, 1 | 2) {
-        return Verdict::errno(libc::EBADF);
+        return refused(entry, fd, Kind::MqSendFailed, Verdict::errno(libc::EBADF));
     }
     if len > e.queue.msgsize.load(Relaxed) as usize {
-        return Verdict::errno(libc::EMSGSIZE);
+        return refused(
+            entry,
+            fd,
+            Kind::MqSendFailed,
+            Verdict::errno(libc::EMSGSIZE),
+        );
     }
     if len != 0 && !access_ok(buf, len) {
-        return Verdict::errno(libc::EFAULT);
+        return refused(entry, fd, Kind::MqSendFailed, Verdict::errno(libc::EFAULT));
     }
     let Some(k) = entry.ctx(fd) else {
         return Verdict::Pass;
@@ -208,17 +224,27 @@ pub fn timedreceive(
 ) -> Verdict {
     let me = match Me::new(timeout) {
         Ok(me) => me,
-        Err(verdict) => return verdict,
+        Err(verdict) => return refused(entry, fd, Kind::MqReceiveFailed, verdict),
     };
     let (p, e) = match find(entry, fd) {
         Ok(found) => found,
         Err(verdict) => return verdict,
     };
     if !matches!(e.file.flags.load(Relaxed) & ACCESS, 0 | 2) {
-        return Verdict::errno(libc::EBADF);
+        return refused(
+            entry,
+            fd,
+            Kind::MqReceiveFailed,
+            Verdict::errno(libc::EBADF),
+        );
     }
     if len < e.queue.msgsize.load(Relaxed) as usize {
-        return Verdict::errno(libc::EMSGSIZE);
+        return refused(
+            entry,
+            fd,
+            Kind::MqReceiveFailed,
+            Verdict::errno(libc::EMSGSIZE),
+        );
     }
     let Some(k) = entry.ctx(fd) else {
         return Verdict::Pass;
