@@ -174,8 +174,9 @@ fn thread(actor: &Actor, program: &Program, step: usize, child: u8) {
     if std::thread::Builder::new().spawn(begin).is_err() {
         return gave(-1, libc::EAGAIN);
     }
+    // Not asleep: that would be a call that waits.
     while page.tids[at].load(Acquire) == 0 {
-        std::thread::sleep(Duration::from_micros(50));
+        std::thread::yield_now();
     }
     page.pids[at].store(std::process::id() as i32, Release);
     gave(0, 0);
