@@ -126,6 +126,8 @@ pub struct Run {
 pub enum TraceFormat {
     Text,
     Json,
+    /// For ui.perfetto.dev
+    Perfetto,
 }
 
 #[derive(Args)]

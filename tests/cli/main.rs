@@ -28,4 +28,5 @@ mod sysv;
 mod terminal;
 mod trace;
 mod trace_json;
+mod trace_perfetto;
 mod tty;

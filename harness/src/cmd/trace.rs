@@ -67,6 +67,7 @@ fn settings(args: &cli::Trace) -> Result<Settings> {
     let format = match args.format {
         TraceFormat::Text => Format::Text,
         TraceFormat::Json => Format::Json,
+        TraceFormat::Perfetto => Format::Perfetto,
     };
     let (target, color) = match &args.output {
         Some(path) => (super::run::create(path)?, Color::No),

@@ -23,6 +23,7 @@ pub fn whole(program: &Program) -> String {
     HEAD.replace("@REGISTERS", &REGISTERS.to_string())
         .replace("@ACTORS", &ACTORS.to_string())
         .replace("@BUFFER", &BUFFER.to_string())
+        .replace("@STEPS", &program.steps.len().to_string())
         .replace("@BODY", &body)
 }
 

@@ -18,6 +18,7 @@ mod merge;
 mod mq;
 mod named;
 pub mod op;
+mod perfetto;
 pub mod recorder;
 pub mod saved;
 pub mod signals;

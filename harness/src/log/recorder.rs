@@ -21,6 +21,7 @@ use super::flow::Flow;
 use super::json::{self, Header};
 pub use super::merge::Begin;
 use super::merge::{Merged, Merger};
+use super::perfetto::Perfetto;
 use super::sigstory::SigStory;
 use super::story::Story;
 use super::summary::{Accounts, Summary};
@@ -39,6 +40,7 @@ const MAX_BACKLOG: u64 = 4_000_000;
 pub enum Format {
     Text,
     Json,
+    Perfetto,
 }
 
 pub enum Target {
@@ -187,6 +189,7 @@ pub struct Voice {
     story: Story,
     accounts: Accounts,
     line: String,
+    perfetto: Perfetto,
     /// The first trouble; after it nothing is written.
     trouble: Option<io::Error>,
 }
@@ -206,6 +209,7 @@ impl Voice {
             accounts: Accounts::new(&settings.header),
             settings,
             line: String::new(),
+            perfetto: Perfetto::default(),
             trouble: None,
         }
     }
@@ -217,10 +221,12 @@ impl Voice {
     }
 
     pub fn header(&mut self) {
-        if self.settings.format == Format::Json {
-            let result = json::write(&mut self.out, &self.settings.header);
-            self.note(result);
-        }
+        let result = match self.settings.format {
+            Format::Text => Ok(()),
+            Format::Json => json::write(&mut self.out, &self.settings.header),
+            Format::Perfetto => self.perfetto.begin(&mut self.out),
+        };
+        self.note(result);
     }
 
     pub fn entry(&mut self, mut e: Entry) {
@@ -232,6 +238,7 @@ impl Voice {
         }
         let result = match self.settings.format {
             Format::Json => json::write(&mut self.out, &e),
+            Format::Perfetto => self.perfetto.entry(&mut self.out, &e, &self.story),
             Format::Text => {
                 self.line.clear();
                 text::line(&mut self.line, &e, &self.story, self.settings.color);
@@ -250,11 +257,15 @@ impl Voice {
 
     pub fn finish(mut self) -> (Summary, Result<()>) {
         let summary = self.accounts.sum();
-        if self.settings.format == Format::Json && self.trouble.is_none() {
+        if self.trouble.is_none() {
             let footer = json::Footer {
                 summary: summary.clone(),
             };
-            let result = json::write(&mut self.out, &footer);
+            let result = match self.settings.format {
+                Format::Text => Ok(()),
+                Format::Json => json::write(&mut self.out, &footer),
+                Format::Perfetto => self.perfetto.end(&mut self.out),
+            };
             self.note(result);
         }
         self.flush();

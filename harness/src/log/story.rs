@@ -12,6 +12,7 @@ const REMEMBERED: usize = 128 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seen {
     pub pid: u32,
+    pub tid: u32,
     pub comm: Arc<str>,
     pub op: Op,
     pub obj: Option<Object>,
@@ -51,6 +52,7 @@ impl Story {
         }
         let seen = Seen {
             pid: e.pid,
+            tid: e.tid,
             comm: e.comm.clone(),
             op: e.op,
             obj: e.obj,
