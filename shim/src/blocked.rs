@@ -240,7 +240,11 @@ pub fn resend(sig: i32, info: *const Siginfo, private: bool) {
     // SAFETY: a live siginfo: the kernel's frame's, or the caller's own.
     let code = unsafe { pending::code_at(info) };
     let (pid, tid) = (host::getpid(), host::gettid());
-    if private || code == libc::SI_TKILL {
+    // SAFETY: as above.
+    let sender = unsafe { pending::sender_at(info) };
+    // Sent for what this thread has written. (fs/pipe.c: `send_sig(SIGPIPE, current, 0)`)
+    let written = sig == libc::SIGPIPE && code == libc::SI_USER && sender == pid;
+    if private || written || code == libc::SI_TKILL {
         if sys!(libc::SYS_rt_tgsigqueueinfo, pid, tid, sig, info) < 0 {
             sys!(libc::SYS_tgkill, pid, tid, sig);
         }

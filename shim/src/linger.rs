@@ -140,7 +140,12 @@ fn mine<'k>(k: &Ctx<'k, Shim>, slot: u32) -> impl Iterator<Item = &'static Task>
 pub fn stand_in() -> Option<i32> {
     // SAFETY: null, or this thread's slot in the arena, which stays mapped.
     let task = unsafe { tls().task.get().as_ref() }?;
-    number(task.linger.load(Acquire))
+    known(task.linger.load(Acquire))
+}
+
+/// A word in a damaged arena may say anything: this process knows whether it keeps one open.
+fn known(linger: u64) -> Option<i32> {
+    number(linger).filter(|_| HIDDEN.load(Relaxed) != 0)
 }
 
 fn number(linger: u64) -> Option<i32> {
@@ -151,7 +156,7 @@ fn number(linger: u64) -> Option<i32> {
 #[cold]
 pub fn done(k: &Ctx<'_, Shim>, task: &Task) {
     let linger = task.linger.swap(0, SeqCst);
-    if let Some(hidden) = number(linger) {
+    if let Some(hidden) = known(linger) {
         about_to_close(k.arena, linger as u32);
         close_hidden(hidden);
         forget_descriptor(k, linger as u32, |_| true);

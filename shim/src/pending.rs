@@ -269,6 +269,17 @@ pub unsafe fn code_at(info: *const Siginfo) -> i32 {
     code_of(unsafe { &*info })
 }
 
+/// si_pid, of a signal that a process has sent.
+///
+/// # Safety
+///
+/// `info` is a live siginfo's.
+pub unsafe fn sender_at(info: *const Siginfo) -> u32 {
+    // SAFETY: the caller's.
+    let [_, _, sender, ..] = unsafe { &*info };
+    *sender as u32
+}
+
 /// The same siginfo, as the wrappers of libc tell it.
 pub fn as_if_by_kill(mut info: Siginfo) -> Siginfo {
     if code_of(&info) == libc::SI_TKILL {

@@ -326,6 +326,7 @@ impl Actor {
             };
             // SAFETY: the kernel has put as many there; none behind the buffer's end.
             out.extend(unsafe { std::slice::from_raw_parts(from, (n as usize).min(most)) });
+            without_pid(out);
         }
         n as i64
     }
@@ -390,5 +391,14 @@ impl Actor {
                 0
             }
         }
+    }
+}
+
+/// What is read from a message queue's descriptor ends with the pid of who is to be notified, which is another
+/// one in each world. (ipc/mqueue.c mqueue_read_file)
+fn without_pid(text: &mut [u8]) {
+    const LAST: &[u8] = b"NOTIFY_PID:";
+    if let Some(at) = text.windows(LAST.len()).position(|w| w == LAST) {
+        text[at + LAST.len()..].fill(b'#');
     }
 }
