@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::sync::lock_word::{OwnerId, Progress};
-use crate::sync::robust::RobustLock;
+use crate::sync::robust::{Owners, RobustLock};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
 
@@ -55,6 +55,19 @@ impl Calls<'_> {
     fn leave(&self, mut asleep: MutexGuard<'_, Vec<Asleep>>) -> bool {
         let at = asleep.iter().position(|a| a.who == self.who).unwrap();
         asleep.remove(at).woken
+    }
+}
+
+/// Nobody dies here.
+struct Alive;
+
+impl Owners for Alive {
+    fn is_dead(&self, _: OwnerId) -> bool {
+        false
+    }
+
+    fn is_elsewhere(&self, _: OwnerId, _: impl Fn() -> bool) -> bool {
+        false
     }
 }
 
@@ -135,7 +148,7 @@ impl Things {
             kernel: &self.kernel,
             who,
         };
-        let _ = self.wlock.lock(owner(who), &calls, |_| false);
+        let _ = self.wlock.lock(owner(who), &calls, &Alive);
         let head = self.head.load(Relaxed);
         self.head.store(head + 1, Release);
         if self.wlock.unlock(owner(who), Progress::Made, &calls) {
@@ -172,7 +185,7 @@ impl Waitable for Taking<'_> {
 
     fn attempt(&mut self) -> Result<Option<()>, SysError> {
         let (t, me) = (self.things, owner(self.calls.who));
-        let _ = t.rlock.lock(me, self.calls, |_| false);
+        let _ = t.rlock.lock(me, self.calls, &Alive);
         let tail = t.tail.load(Relaxed);
         let there = tail != t.head.load(Acquire);
         if there {
