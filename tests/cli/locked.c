@@ -15,6 +15,7 @@ int main(void) {
     raise(SIGRTMIN); // now the slot is in use
 
     char line[512];
+    int damaged = 0; // also a word that only looks like the slot's
     uint64_t *from = NULL, *to = NULL;
     FILE *maps = fopen("/proc/self/maps", "r");
     while (fgets(line, sizeof line, maps))
@@ -29,7 +30,8 @@ int main(void) {
         for (int i = 0; i < 18; i++)
             if (words[i] == 0)
                 words[i] = 1 << 15 | 1; // its first thread
-        puts("damaged");
+        damaged = 1;
     }
+    puts(damaged ? "damaged" : "found nothing");
     return 7;
 }

@@ -147,6 +147,7 @@ static void kernels(void)
 	if (pid == 0)
 		for (;;)
 			pause();
+	usleep(200 * 1000); // who watches the session has seen it by now
 	kill(pid, SIGSTOP);
 	waitpid(pid, &status, WUNTRACED);
 	kill(pid, SIGCONT);
