@@ -323,6 +323,32 @@ cases!(after_accept, {
             assert_eq!(receive_from(&a, 9).unwrap(), (vec![], vec![]));
         }
     }
+    "also a message without a byte has a sender, and the end has none" => {
+        let name = Address::abstract_name("silent");
+        let s = server(SOCK_SEQPACKET, &name);
+        let c = client(SOCK_SEQPACKET, &name);
+        let a = accepted(&s);
+        send(&a, b"", 0).unwrap();
+        assert_eq!(receive_from(&c, 9).unwrap(), (vec![], name.name()));
+        // Also one for which somebody waits.
+        let child = fork_run(|| {
+            assert_eq!(receive_from(&c, 9).unwrap(), (vec![], name.name()));
+            assert_eq!(receive_from(&c, 9).unwrap(), (vec![], vec![]));
+        });
+        child.sleeping();
+        send(&a, b"", 0).unwrap();
+        shutdown(&a, SHUT_WR).unwrap();
+        child.succeeds();
+    }
+    "nothing is asked for" => {
+        let name = Address::abstract_name("nothing");
+        let s = server(SOCK_STREAM, &name);
+        let c = client(SOCK_STREAM, &name);
+        let a = accepted(&s);
+        send(&a, b"x", 0).unwrap();
+        assert_eq!(receive_from(&c, 0).unwrap(), (vec![], name.name()));
+        assert_eq!(receive_from(&c, 9).unwrap(), (b"x".to_vec(), name.name()));
+    }
     "half of it is closed" => {
         for kind in CONNECTED {
             let (c, a) = connection(kind);

@@ -58,7 +58,10 @@ pub fn read_from(entry: &Entry, found: &Found, fd: i32, buf: usize, len: usize) 
         FileRef::Signalfd(e) => return signalfd::read(entry, e, buf, len),
         FileRef::Mq(e) => return mq::read(e, buf, len),
         FileRef::Socket(_) if len == 0 => return Verdict::Done(0), // "Match SYS5 behaviour"
-        FileRef::Socket(s) => return socket::recv(entry, (found.0, *s), fd, buf, len, 0),
+        FileRef::Socket(s) => {
+            let note = &mut socket::Note::default();
+            return socket::recv(entry, (found.0, *s), fd, (buf, len), 0, note);
+        }
     };
     if e.end == End::Read && !access_ok(buf, len) {
         return Verdict::errno(libc::EFAULT);

@@ -87,10 +87,11 @@ pub fn recvfrom(
     let Some(found) = of(entry, fd) else {
         return Verdict::Pass;
     };
-    let verdict = socket::recv(entry, found, fd, room.0, room.1, flags);
+    let mut note = Note::default();
+    let verdict = socket::recv(entry, found, fd, room, flags, &mut note);
     match verdict {
         Verdict::Done(n) if n >= 0 && from.0 != 0 => {
-            let sender = Sender::of(&found.1, fd, n as usize);
+            let sender = Sender::of(&found.1, fd, note.any);
             sender.put(from.0, from.1).unwrap_or(verdict)
         }
         _ => verdict,
@@ -104,13 +105,13 @@ struct Sender {
 }
 
 impl Sender {
-    /// Of `received` bytes: at the end of a stream there is no sender.
-    fn of(s: &SocketFile, fd: i32, received: usize) -> Sender {
+    /// Of what was received, if `any`thing: at the end there is no sender.
+    fn of(s: &SocketFile, fd: i32, any: bool) -> Sender {
         let mut sender = Sender {
             bytes: [0; LONGEST_ADDRESS as usize],
             len: 0,
         };
-        if s.pair.is_connection() && received != 0 {
+        if s.pair.is_connection() && any {
             let mut len = LONGEST_ADDRESS;
             let (at, len_at) = (sender.bytes.as_mut_ptr(), &raw mut len);
             let ret = sys!(libc::SYS_getpeername, fd, at, len_at);
@@ -193,12 +194,12 @@ pub fn recvmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
     };
     let mut note = Note::default();
     let verdict = socket::recv_pieces(entry, found, fd, parts, flags, &mut note);
-    let Verdict::Done(n @ 0..) = verdict else {
+    let Verdict::Done(0..) = verdict else {
         return verdict;
     };
     let mut out = m;
     if m.name != 0 {
-        let sender = Sender::of(&found.1, fd, n as usize);
+        let sender = Sender::of(&found.1, fd, note.any);
         if let Some(error) = sender.put(m.name, message + NAME_LEN) {
             return error;
         }

@@ -369,24 +369,25 @@ fn recv_before_accept(
 pub struct Note {
     /// MSG_TRUNC, of what it was.
     pub truncated: bool,
+    /// Something was received, if only a message of no length: it has a sender.
+    pub any: bool,
 }
 
 /// recv(2), and read(2) with no flags.
 #[inline(always)]
-pub fn recv(entry: &Entry, found: Found, fd: i32, buf: usize, len: usize, flags: i32) -> Verdict {
+pub fn recv(
+    entry: &Entry,
+    found: Found,
+    fd: i32,
+    (buf, len): (usize, usize),
+    flags: i32,
+    note: &mut Note,
+) -> Verdict {
     if !access_ok(buf, len) {
         return Verdict::errno(libc::EFAULT);
     }
     let len = len.min(MAX_RW_COUNT);
-    let mut note = Note::default();
-    match recv_into(
-        entry,
-        &found,
-        fd,
-        &mut Flat::new(buf),
-        (len, flags),
-        &mut note,
-    ) {
+    match recv_into(entry, &found, fd, &mut Flat::new(buf), (len, flags), note) {
         Ok(verdict) => verdict,
         Err(done) => io::finish_in_kernel(entry, fd, done, |fd| {
             sys!(libc::SYS_recvfrom, fd, buf + done, len - done, flags, 0, 0)
@@ -443,6 +444,7 @@ fn recv_into<U: UserWrite>(
             return Ok(verdict(Err(e)));
         }
     };
+    note.any = got.any;
     if got.rest {
         let _ = by_kernel(&k, fd, &FileRef::Socket(*s));
         return Err(got.bytes);

@@ -18,6 +18,8 @@ pub struct Received {
     pub bytes: usize,
     /// Of a packet: how long it was.
     pub packet: usize,
+    /// There was something, if only of no length: it has a sender.
+    pub any: bool,
     /// The kernel has what is still wanted (MSG_WAITALL).
     pub rest: bool,
 }
@@ -62,6 +64,7 @@ fn received(t: &Taken) -> Received {
     Received {
         bytes: t.bytes,
         packet: t.packet,
+        any: t.any,
         rest: false,
     }
 }
@@ -99,6 +102,7 @@ fn wait_to_recv<H: Host, T: Twin, U: UserWrite>(
         Err(e) if w.taken > 0 => Ok(Received {
             bytes: w.taken,
             packet: 0,
+            any: true,
             rest: e == SysError::Demoted,
         }),
         end => recv_ends(k, s, end),
@@ -113,7 +117,7 @@ fn recv_ends<H: Host>(
     if k.log.is_on() {
         let errno = match end {
             Err(SysError::Errno(errno)) => Some(errno.get()),
-            Ok(Received { bytes: 0, .. }) => Some(0),
+            Ok(Received { any: false, .. }) => Some(0),
             _ => None,
         };
         if let Some(errno) = errno {
@@ -151,6 +155,7 @@ impl<H: Host, T: Twin, U: UserWrite> Receiving<'_, H, T, U> {
         Ok((enough || t.fault).then_some(Received {
             bytes: self.taken,
             packet: t.packet,
+            any: t.any || self.taken > 0,
             rest: false,
         }))
     }
@@ -160,6 +165,7 @@ impl<H: Host, T: Twin, U: UserWrite> Receiving<'_, H, T, U> {
         let nothing = Received {
             bytes: self.taken,
             packet: 0,
+            any: self.taken > 0,
             rest: false,
         };
         Ok(Some(nothing))
