@@ -197,6 +197,11 @@ fn finish(name: &str, lane: &mut Vec<Step>, uses: &Uses) {
             step.settle_bytes(alone && !u.cut);
         }
     }
+    // Whose end it tells of, if several children have ended, is chance; and that it comes at all, if its
+    // process ends then, too.
+    if name.ends_with(" SIGCHLD") {
+        lane.clear();
+    }
     // A standard signal that comes while one is pending is no second one.
     if name.contains(" SIG") && !name.contains(" SIGRT") {
         let mut seen: Vec<Step> = Vec::new();

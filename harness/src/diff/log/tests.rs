@@ -126,7 +126,7 @@ fn what_only_one_side_knows_is_not_compared() {
 fn a_handler_that_comes_at_any_point_is_a_lane_of_its_own() {
     let with = |at: usize| {
         let mut log = pair(10, &[5], &[5, 0]);
-        let name = json!({"signal": {"name": "SIGCHLD", "code": "CLD_EXITED"}});
+        let name = json!({"signal": {"name": "SIGALRM", "code": "SI_KERNEL"}});
         log.insert(at, (10, "handler", name.clone()));
         log.insert(at + 1, (10, "handler-return", name));
         story(&log)
@@ -134,4 +134,25 @@ fn a_handler_that_comes_at_any_point_is_a_lane_of_its_own() {
     let kernel = [with(6), with(6)];
     assert_eq!(differs(&kernel, with(7)), None);
     assert!(differs(&kernel, story(&pair(10, &[5], &[5, 0]))).is_some());
+}
+
+/// Two children have ended, and one SIGCHLD tells of both, or of the first; or the process has ended before.
+#[test]
+fn whose_end_is_told_is_no_difference() {
+    let with = |codes: &[&str]| {
+        let mut log = pair(10, &[5], &[5, 0]);
+        for code in codes {
+            let name = json!({"signal": {"name": "SIGCHLD", "code": code}});
+            log.insert(6, (10, "handler", name.clone()));
+            log.insert(7, (10, "handler-return", name));
+        }
+        story(&log)
+    };
+    let kernel = [
+        with(&["CLD_EXITED", "CLD_KILLED"]),
+        with(&["CLD_EXITED", "CLD_KILLED"]),
+    ];
+    assert_eq!(differs(&kernel, with(&["CLD_KILLED"])), None);
+    assert_eq!(differs(&kernel, with(&["CLD_EXITED"])), None);
+    assert_eq!(differs(&kernel, with(&[])), None);
 }
