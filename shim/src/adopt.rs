@@ -75,10 +75,8 @@ impl Identity {
                 s.pair.side_of(self.dev, self.ino) == Some(s.side())
             }
             (FileRef::Eventfd(e), 0) => {
-                let twin = e.eventfd.twin.load(Relaxed);
-                self.anonymous
-                    .eventfd_id
-                    .is_some_and(|id| twin == id.wrapping_add(1))
+                let id = self.anonymous.eventfd_id;
+                id.is_some_and(|id| e.eventfd.is_twin(id))
             }
             (FileRef::Signalfd(s), 0) => self.anonymous.sigmask == Some(s.mask()),
             _ => false,
@@ -90,10 +88,7 @@ impl Identity {
 pub fn is_still(f: &FileRef, fd: i32) -> bool {
     match f {
         FileRef::Pipe(e) => identity(fd).is_some_and(|(dev, ino, _)| e.pipe.is_twin(dev, ino)),
-        FileRef::Eventfd(e) => {
-            let id = procfs::eventfd_id(fd);
-            id.is_some_and(|id| e.eventfd.twin.load(Relaxed) == id.wrapping_add(1))
-        }
+        FileRef::Eventfd(e) => procfs::eventfd_id(fd).is_some_and(|id| e.eventfd.is_twin(id)),
         FileRef::Signalfd(_) => procfs::signalfd_mask(fd).is_some(),
         FileRef::Mq(e) => crate::call::mq::is_twin(e.queue, fd),
         FileRef::Socket(s) => {
@@ -148,11 +143,8 @@ pub fn each_descriptor(mut f: impl FnMut(i32)) {
         return;
     }
     procfs::each_entry(dir, |name| {
-        let digits = name.iter().take_while(|b| b.is_ascii_digit());
-        let (fd, any) = digits.fold((0i64, false), |(n, _), b| {
-            (n.wrapping_mul(10).wrapping_add(i64::from(b - b'0')), true)
-        });
-        if any && fd as isize != dir {
+        let fd = procfs::number(name) as isize;
+        if name.first().is_some_and(u8::is_ascii_digit) && fd != dir {
             f(fd as i32);
         }
     });

@@ -4,8 +4,8 @@
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 use crate::gate::sys;
-use crate::host;
 use crate::tls::Tls;
+use crate::{host, procfs};
 
 /// A thread that blocks some: its number in the upper half; then what it waits for, and what it
 /// blocks, as bits of `packed`. 0: nobody.
@@ -152,28 +152,12 @@ fn find_thread(will_do: impl Fn(u32) -> bool) -> Option<u32> {
         return None;
     }
     let mut found = None;
-    let mut buf = [0u8; 1024];
-    while found.is_none() {
-        let n = sys!(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len());
-        let Some(mut entries) = usize::try_from(n).ok().and_then(|n| buf.get(..n)) else {
-            break;
-        };
-        if entries.is_empty() {
-            break;
+    procfs::each_entry(dir, |name| {
+        let tid = procfs::number(name) as u32;
+        if tid != 0 && found.is_none() && will_do(tid) {
+            found = Some(tid);
         }
-        // struct linux_dirent64: 8 ino, 8 off, 2 reclen, 1 type, name
-        while let (Some(&[lo, hi]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
-            let digits = name.iter().take_while(|b| b.is_ascii_digit());
-            let tid = digits.fold(0u32, |n, b| {
-                n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))
-            });
-            if tid != 0 && found.is_none() && will_do(tid) {
-                found = Some(tid);
-            }
-            let len = usize::from(u16::from_ne_bytes([lo, hi])).max(19);
-            entries = entries.get(len..).unwrap_or(&[]);
-        }
-    }
+    });
     sys!(libc::SYS_close, dir);
     found
 }

@@ -3,7 +3,7 @@
 //! Read through the gate into a buffer on the stack.
 
 use crate::gate::sys;
-use ringer_kernel::host::SLEEPS;
+use ringer_kernel::host::sleeps_without_locks;
 
 /// A path under /proc, built without allocation.
 pub struct Path {
@@ -84,7 +84,7 @@ struct Stat {
 
 /// Calls `f` with every name in an open directory, its NUL included.
 pub fn each_entry(dir: isize, mut f: impl FnMut(&[u8])) {
-    let mut buf = [0u8; 2048];
+    let mut buf = [0u8; 1024];
     loop {
         let n = sys!(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len());
         let Some(mut entries) = usize::try_from(n).ok().and_then(|n| buf.get(..n)) else {
@@ -176,21 +176,17 @@ pub fn anonymous(fd: i32) -> Anonymous {
 pub fn eventfd_count(fd: i32) -> Option<u64> {
     let mut buf = [0u8; 512];
     let digits = field(fdinfo(fd, &mut buf)?, b"eventfd-count:")?;
-    let hex = digits.iter().map_while(|b| (*b as char).to_digit(16));
-    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+    Some(hex(digits))
 }
 
 /// A set of signals in the text of /proc/PID/status.
 pub fn set_in(text: &[u8], name: &[u8]) -> Option<u64> {
-    let hex = field(text, name)?
-        .iter()
-        .map_while(|b| (*b as char).to_digit(16));
-    Some(hex.fold(0, |n, digit| n << 4 | u64::from(digit)))
+    field(text, name).map(hex)
 }
 
 /// A number there.
 pub fn number_in(text: &[u8], name: &[u8]) -> Option<u64> {
-    Some(number(field(text, name)?))
+    field(text, name).map(number)
 }
 
 fn fdinfo(fd: i32, buf: &mut [u8; 512]) -> Option<&[u8]> {
@@ -207,7 +203,8 @@ fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     value.get(blanks..)
 }
 
-fn number(digits: &[u8]) -> u64 {
+/// The digits that it begins with; 0 without any.
+pub fn number(digits: &[u8]) -> u64 {
     digits
         .iter()
         .take_while(|b| b.is_ascii_digit())
@@ -254,7 +251,9 @@ pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
     let mut buf = [0u8; 128];
     let n = slurp(&of().text("/wchan"), &mut buf);
     let place = buf.get(..usize::try_from(n).ok()?)?;
-    SLEEPS.iter().find(|s| place.starts_with(s.as_bytes()))?;
+    if !sleeps_without_locks(place) {
+        return None;
+    }
     let n = slurp(&of().text("/schedstat"), &mut buf);
     let mut numbers = buf.get(..usize::try_from(n).ok()?)?.split(|&b| b == b' ');
     numbers.nth(2).map(number)
@@ -271,17 +270,8 @@ pub fn comm() -> [u8; 16] {
 /// Signals that the kernel has queued for this process's user: the first number of SigQ in
 /// /proc/self/status. See proc(5).
 pub fn pending_of_user() -> u32 {
-    const FIELD: &[u8] = b"\nSigQ:\t";
     let mut buf = [0u8; 2048];
     let n = slurp(&Path::new().text("/proc/thread-self/status"), &mut buf);
-    let text = usize::try_from(n).ok().and_then(|n| buf.get(..n));
-    let Some(text) = text else { return 0 };
-    let at = text.windows(FIELD.len()).position(|w| w == FIELD);
-    let digits = at
-        .and_then(|at| text.get(at + FIELD.len()..))
-        .unwrap_or(&[]);
-    let digits = digits.iter().take_while(|b| b.is_ascii_digit());
-    digits.fold(0u32, |n, b| {
-        n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))
-    })
+    let text = buf.get(..n.max(0) as usize).unwrap_or(&[]);
+    number_in(text, b"SigQ:").map_or(0, |n| n as u32)
 }

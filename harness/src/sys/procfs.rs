@@ -1,6 +1,6 @@
 //! What only /proc tells: whether a process lives, when it started, what it is called.
 
-use ringer_kernel::host::SLEEPS;
+use ringer_kernel::host::sleeps_without_locks;
 use std::fs;
 use std::path::Path;
 
@@ -82,7 +82,9 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
 pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
     let read = |what| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{what}")).ok();
     let place = read("wchan")?;
-    SLEEPS.iter().find(|s| place.starts_with(**s))?;
+    if !sleeps_without_locks(place.as_bytes()) {
+        return None;
+    }
     read("schedstat")?.split_whitespace().nth(2)?.parse().ok()
 }
 

@@ -4,9 +4,10 @@ use crate::abi::Errno;
 use crate::sync::futex::Futex;
 use crate::sync::wait_queue::Processors;
 
-/// Where a program sleeps that waits for children, time, signals, descriptors: beginnings of what
-/// /proc/PID/wchan says. (Linux v5.10 to v6.18)
-pub const SLEEPS: [&str; 9] = [
+/// Where a program sleeps that waits for children, time, signals, descriptors: what /proc/PID/wchan says,
+/// up to the suffix of a function that was split (`.isra.0`). Not where data are moved: that ringer
+/// does under locks, too. (Linux v5.10 to v6.18)
+const SLEEPS: [&str; 7] = [
     "do_wait",
     "do_nanosleep",
     "hrtimer_nanosleep",
@@ -14,9 +15,16 @@ pub const SLEEPS: [&str; 9] = [
     "sigsuspend",
     "poll_schedule_timeout",
     "ep_poll",
-    "pipe_read",
-    "anon_pipe_read",
 ];
+
+/// Whether a thread that sleeps in this function of Linux holds no lock of ringer's for sure.
+pub fn sleeps_without_locks(wchan: &[u8]) -> bool {
+    let end = wchan
+        .iter()
+        .position(|b| !b.is_ascii_alphanumeric() && *b != b'_');
+    let name = wchan.get(..end.unwrap_or(wchan.len()));
+    name.is_some_and(|name| SLEEPS.iter().any(|s| s.as_bytes() == name))
+}
 
 /// The world outside. The shim's goes through its gate; the tests' through std.
 pub trait Host: Futex {
@@ -27,7 +35,8 @@ pub trait Host: Futex {
     /// any more. Asks the real kernel; slow.
     fn thread_is_gone(&self, pid: u32, tid: u32, start: u64) -> bool;
 
-    /// Whether the thread sleeps in one of [`SLEEPS`], where nobody is who holds a lock: how often it has given up its processor until now. `None`: it does not, or nobody can tell.
+    /// Whether the thread sleeps where nobody is who holds a lock ([`sleeps_without_locks`]): how often it
+    /// has given up its processor until now. `None`: it does not, or nobody can tell.
     fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
         let _ = (pid, tid);
         None

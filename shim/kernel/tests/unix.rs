@@ -116,6 +116,28 @@ fn a_queue_is_like_a_plain_one() {
     }
 }
 
+/// A long message finds memory for a part of it only: that part was sent, and nobody sends it again.
+#[test]
+fn what_was_sent_before_memory_ran_out_is_told() {
+    let data = text(0, 120_000);
+    let mut parts = 0;
+    for pages in 0..120 {
+        let world = world();
+        let s = Sockets::new(world, STREAM);
+        world.host.memory.store(pages * 4096, SeqCst);
+        let sent = s.send(&s.me, &s.a, &data, Blocking::No).unwrap_or(0);
+        let there = s.recv(&s.me, &s.b, data.len(), Blocking::No);
+        let there = there.unwrap_or_default();
+        assert!(
+            there == data[..sent],
+            "{pages} pages: {sent}, {}",
+            there.len()
+        );
+        parts += u32::from(sent > 0 && sent < data.len());
+    }
+    assert!(parts > 0, "memory never ran out in the middle");
+}
+
 #[test]
 fn a_stream_between_threads_comes_whole() {
     let _watchdog = Watchdog::step("stream");

@@ -214,6 +214,9 @@ pub fn settle(entry: &Entry, fd: i32, ret: i32) {
     let Some(FileRef::Socket(s)) = fd_table::lookup(k.arena, p, fd) else {
         return;
     };
+    if !s.pair.is_connection() || s.side() != Side::A {
+        return; // closed meanwhile, and its number used again
+    }
     if ret < 0 {
         return forget(&k, p, fd);
     }

@@ -28,14 +28,14 @@ const NAME_LEN: usize = 8;
 /// struct msghdr.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-struct Msghdr {
+pub(super) struct Msghdr {
     name: usize,
     name_len: i32,
     _pad: i32,
     iov: usize,
     iov_len: usize,
-    control: usize,
-    control_len: usize,
+    pub(super) control: usize,
+    pub(super) control_len: usize,
     flags: i32,
     _pad2: i32,
 }

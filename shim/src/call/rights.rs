@@ -19,21 +19,9 @@ use crate::host::Shim;
 use crate::linger;
 use crate::user::{self, Vectored};
 
+use super::message::{Msghdr, MMSGHDR};
 use super::socket::{self, Found};
 use super::{io, is_ours, lookup, signalfd};
-
-/// struct msghdr, as far as it concerns ancillary data.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Msghdr {
-    name: usize,
-    name_len: u64,
-    iov: usize,
-    iov_len: usize,
-    control: usize,
-    control_len: usize,
-    flags: u64,
-}
 
 /// struct cmsghdr.
 #[derive(Clone, Copy, Default)]
@@ -312,7 +300,7 @@ pub fn received(socket: i32, message: usize, ret: isize, flags: i32) {
 /// As [`received`], of the first `count` messages of recvmmsg(2).
 pub fn received_many(socket: i32, list: usize, count: isize, flags: i32) {
     for i in 0..usize::try_from(count).unwrap_or(0) {
-        received(socket, list + i * super::message::MMSGHDR, 0, flags);
+        received(socket, list + i * MMSGHDR, 0, flags);
     }
 }
 

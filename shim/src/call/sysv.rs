@@ -184,9 +184,7 @@ fn numbers(name: &str, into: &mut [u64]) -> usize {
         .filter(|word| !word.is_empty());
     let mut count = 0;
     for (to, word) in into.iter_mut().zip(words) {
-        *to = word.iter().fold(0u64, |n, b| {
-            n.wrapping_mul(10).wrapping_add(u64::from(b - b'0'))
-        });
+        *to = procfs::number(word);
         count += 1;
     }
     count

@@ -96,6 +96,11 @@ impl Eventfd {
         self.mode.load(Acquire) == mode::RING
     }
 
+    /// Whether this eventfd-id is the twin's.
+    pub fn is_twin(&self, id: u32) -> bool {
+        self.twin.load(Relaxed) == id.wrapping_add(1)
+    }
+
     fn how(&self) -> Mode {
         match self.semaphore.load(Relaxed) {
             0 => Mode::Counter,

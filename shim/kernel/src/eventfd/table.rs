@@ -72,8 +72,7 @@ pub fn find(arena: &Arena, twin: u32) -> Option<(u32, &'static Eventfd)> {
     let used = h.eventfds_used.load(Acquire).min(layout::MAX_EVENTFDS);
     (1..used).find_map(|slot| {
         let e = get(arena, slot)?;
-        let same = e.twin.load(Relaxed) == twin.wrapping_add(1);
-        (same && e.mode.load(Acquire) != mode::FREE).then_some((slot, e))
+        (e.is_twin(twin) && e.mode.load(Acquire) != mode::FREE).then_some((slot, e))
     })
 }
 

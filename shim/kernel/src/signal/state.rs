@@ -122,14 +122,14 @@ pub fn close(s: &State) {
 /// Forgets what is pending, and gives the memory back.
 pub fn free_all(arena: &Arena, me: OwnerId, host: &impl Host, s: &State) {
     close(s);
-    locked(arena, me, host, s, || {
+    let mut at = locked(arena, me, host, s, || {
         for word in [&s.head, &s.tail, &s.count, &s.free, &s.sent_key] {
             word.store(0, Relaxed);
         }
         s.private.store(0, SeqCst);
         s.shared.store(0, SeqCst);
+        s.blocks.swap(0, AcqRel) // here: who comes next may link an entry of a block of its own
     });
-    let mut at = s.blocks.swap(0, AcqRel);
     // No more than there can be: a chain that somebody has scribbled on may go round.
     for _ in 0..sigqueue::MOST_BLOCKS {
         let Some(block) = Off::<sigqueue::Block>::from_raw(at) else {

@@ -88,10 +88,7 @@ pub(super) fn send_with<H: Host, U: UserRead, A: Also>(
         crash_point("unix.send.locked");
         if let Err(e) = is_in(p, A::MODE) {
             q.unlock_writers(k, Progress::None, 0);
-            return match bytes {
-                0 => Err(e),
-                _ => Ok(step(bytes, false, false)), // the next one says so
-            };
+            return unless_sent(bytes, e);
         }
         let first_pos = q.written.load(Relaxed);
         let left = Append {
@@ -116,10 +113,21 @@ pub(super) fn send_with<H: Host, U: UserRead, A: Also>(
             Ended::Done => return Ok(step(bytes, false, true)),
             Ended::NoRoom => return Ok(step(bytes, false, false)),
             Ended::Fault => return Ok(step(bytes, true, false)),
-            Ended::RingFull(need) => q.grow(k, p, need)?,
-            Ended::Refused(errno) if bytes == 0 => return Err(errno.into()),
-            Ended::Refused(_) => return Ok(step(bytes, false, false)), // the next one says so
+            Ended::RingFull(need) => {
+                if let Err(e) = q.grow(k, p, need) {
+                    return unless_sent(bytes, e);
+                }
+            }
+            Ended::Refused(errno) => return unless_sent(bytes, errno.into()),
         }
+    }
+}
+
+/// What was sent before is told; then the next call has the error.
+fn unless_sent(bytes: usize, e: SysError) -> Result<Sent, SysError> {
+    match bytes {
+        0 => Err(e),
+        _ => Ok(step(bytes, false, false)),
     }
 }
 

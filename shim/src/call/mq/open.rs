@@ -84,15 +84,10 @@ fn limit(name: &str, otherwise: i64) -> i64 {
     let mut text = [0u8; 24];
     let path = procfs::Path::new().text("/proc/sys/fs/mqueue/").text(name);
     let n = procfs::slurp(&path, &mut text);
-    let digits = text.iter().take(n.max(0) as usize);
-    let digits = digits.take_while(|b| b.is_ascii_digit());
-    let (value, any) = digits.fold((0i64, false), |(n, _), b| {
-        (n.wrapping_mul(10).wrapping_add(i64::from(b - b'0')), true)
-    });
-    if any {
-        value
-    } else {
-        otherwise
+    let text = text.get(..n.max(0) as usize).unwrap_or(&[]);
+    match text.first() {
+        Some(b'0'..=b'9') => procfs::number(text) as i64,
+        _ => otherwise,
     }
 }
 
