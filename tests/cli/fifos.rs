@@ -8,9 +8,11 @@ use crate::session::Name;
 use ringer_support::shared::wait_until;
 use serde_json::Value;
 
-fn told(command: &str, session: &Name) -> Vec<Value> {
-    let said = run(ringer([command, "--json", "--session", session.text()])).stdout();
-    serde_json::from_str(&said).unwrap_or_default()
+/// `None`: the command fails, as it does as long as there is no session.
+fn told(command: &str, session: &Name) -> Option<Vec<Value>> {
+    let said = run(ringer([command, "--json", "--session", session.text()]));
+    let all = serde_json::from_str(&said.stdout()).ok();
+    all.filter(|_| said.status == 0)
 }
 
 /// The only FIFO of the session, once it is as `is` says.
@@ -22,7 +24,9 @@ fn fifo_once(session: &Name, is: impl Fn(&Value) -> bool) -> Value {
 fn once(session: &Name, class: &str, is: impl Fn(&Value) -> bool) -> Value {
     let mut found = Value::Null;
     wait_until(|| {
-        let all = told("ipcs", session);
+        let Some(all) = told("ipcs", session) else {
+            return false;
+        };
         let object = all
             .into_iter()
             .find(|o| o["object"].as_str().is_some_and(|n| n.starts_with(class)));
@@ -36,6 +40,7 @@ fn once(session: &Name, class: &str, is: impl Fn(&Value) -> bool) -> Value {
 fn waits(session: &Name) -> Vec<(String, String)> {
     let text = |w: &Value, key: &str| w[key].as_str().unwrap_or_default().to_owned();
     told("ps", session)
+        .expect("a session")
         .iter()
         .flat_map(|p| p["waits"].as_array().cloned().unwrap_or_default())
         .map(|w| (text(&w, "object"), text(&w, "for")))

@@ -129,7 +129,12 @@ fn found(out: &Output) -> Option<String> {
 
 /// Without the bug that program is the same in both worlds.
 fn is_by_the_bug(program: &str) -> bool {
-    let path = std::env::temp_dir().join(format!("ringer-planted-{}", std::process::id()));
+    let name = format!(
+        "ringer-planted-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    );
+    let path = std::env::temp_dir().join(name);
     let mut file = std::fs::File::create(&path).expect("a file");
     file.write_all(program.as_bytes()).expect("to write it");
     let again = ringer(0, &["fuzz", "--replay", path.to_str().expect("UTF-8")]);

@@ -19,8 +19,12 @@ fn stress(name: &str, operations: u32) {
     check(bash(&script).needs(&["stress-ng"]));
 }
 
+/// What it says last is how it has ended.
 fn check(case: Case) {
-    case.pipes(Pipes::Any).check();
+    if let Some(native) = case.pipes(Pipes::Any).check() {
+        let said = native.stdout();
+        assert_eq!(said.lines().last(), Some("0"), "natively: {said}");
+    }
 }
 
 macro_rules! stressors {

@@ -52,7 +52,8 @@ pub fn compare(name: &str, seeds: std::ops::Range<u32>, steps: &str, how: &str) 
         let (expected, status) = said(name, Linkage::Static, &args);
         assert_eq!(status.code(), Some(0), "seed {seed}: {expected}");
         let (found, status) = said(name, Linkage::Dynamic, &args);
-        if let Some(where_) = difference(&expected, &found) {
+        let ended = (status.code() != Some(0)).then(|| format!("ended with {status:?}"));
+        if let Some(where_) = difference(&expected, &found).or(ended) {
             eprintln!("{name} {seed} {steps} {how} ({status:?}):\n{where_}\n");
             parted.push(seed);
         }
