@@ -12,15 +12,16 @@ use crate::{cmd, error, ui};
 
 const EXAMPLES: &str = "\
 Examples:
-  ringer trace -- sh -c 'seq 1000 | sort -rn | head -n 3'   what its pipes did, line by line
-  ringer run -- make -j2                                    faster pipes, nothing else
+  ringer trace -- sh -c 'seq 1000 | sort -rn | head -n 3'   what happened, line by line
+  ringer run -- make -j2                                    faster, nothing else
   ringer trace -o t.jsonl --format json -- python3 x.py     the same for programs to read
   ringer run --session build -- make & ringer ipcs          look into a running session
 
 Exit status: 125 for trouble of ringer's own. Of run and trace: the command's, 128+n if signal n
 killed it, 126 if it cannot be run, 127 if there is none.";
 
-/// A user-space kernel for the pipes of unmodified programs: run them on it, trace what they do.
+/// A user-space kernel for the signals and inter-process communication of unmodified programs: run them on it,
+/// trace what they do.
 #[derive(Parser)]
 #[command(name = "ringer", version, before_help = EXAMPLES, disable_help_subcommand = true)]
 struct Cli {
@@ -32,7 +33,7 @@ struct Cli {
 enum Command {
     /// Run a command on ringer; nothing else is to be seen
     Run(Run),
-    /// Run a command and tell what its pipes do, in the manner of strace
+    /// Run a command and tell what its signals and IPC do, in the manner of strace
     Trace(Trace),
     /// List the processes of sessions, live or left over
     Ps(Ps),
@@ -64,7 +65,7 @@ enum Command {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Mode {
-    /// ringer serves the pipes
+    /// ringer serves
     Emulate,
     /// the kernel serves, ringer only watches
     Observe,

@@ -1,4 +1,4 @@
-//! `ringer trace`: what the pipes did, line by line.
+//! `ringer trace`: what a command's signals and IPC did, line by line.
 
 use std::os::fd::AsFd;
 

@@ -1,4 +1,5 @@
-//! Interruptible sleep. The one wait loop of the shim; no object writes its own.
+//! Interruptible sleep: the wait loop of pipes, eventfds and sockets. (Message queues and System V objects hand over to a
+//! sleeper's own record: `sys::mqueue::sleep`, `sysv::sleep`.)
 //!
 //! Why no wake-up gets lost (model-checked in `lock_word::loom_tests`):
 //!
