@@ -24,6 +24,8 @@ pub struct TwinEnd {
     pub fd: i32,
     pub file_slot: u32,
     pub process: &'static Process,
+    /// Of a pipe.
+    pub end: Option<End>,
 }
 
 const POLLIN: i16 = 1;
@@ -102,6 +104,7 @@ impl SocketTwin<'_> {
             fd: self.fd,
             file_slot: self.socket.file_slot(),
             process: self.process,
+            end: None,
         }
     }
 }
@@ -170,7 +173,7 @@ impl Tokens for TwinEnd {
 
 impl TwinEnd {
     fn end(&self) -> Option<Ends> {
-        let end = fd_table::pipe_end(attach::arena()?, self.file_slot)?.end;
+        let end = self.end?;
         let fd = if self.is_open() {
             self.fd
         } else {
@@ -249,7 +252,7 @@ impl Tokens for Ends {
     /// One byte each, spliced in: such a slot is never merged into. (vmsplice(2))
     fn add(&self, n: u32) -> u32 {
         static TOKEN: u8 = b'.';
-        if self.write < 0 {
+        if self.write < 0 || n == 0 {
             return 0;
         }
         let parts = [Iovec {

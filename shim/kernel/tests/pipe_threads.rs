@@ -92,6 +92,22 @@ fn the_size_changes_all_the_time() {
     Run::all(plan, "the_size_changes_all_the_time");
 }
 
+/// What a polled pipe was read empty of is overwritten at once.
+#[test]
+fn a_polled_pipe_uses_one_page_again_and_again() {
+    for (slots, longest) in [(1, 300), (2, 60), (4, 20_000), (16, 5000)] {
+        let plan = Plan {
+            polled: true,
+            resize: slots == 16,
+            bytes: 8 * MB,
+            slots,
+            longest,
+            ..PLAN
+        };
+        Run::all(plan, "a_polled_pipe_uses_one_page_again_and_again");
+    }
+}
+
 #[test]
 fn signals_interrupt_and_nothing_is_lost() {
     let plan = Plan {

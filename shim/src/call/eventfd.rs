@@ -94,6 +94,7 @@ fn twin(p: &'static Process, e: &EventfdFile, fd: i32) -> TwinEnd {
         fd,
         file_slot: e.file_slot(),
         process: p,
+        end: None,
     }
 }
 

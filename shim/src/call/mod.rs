@@ -187,6 +187,7 @@ pub fn twin(p: &'static Process, e: &PipeEnd, fd: i32) -> TwinEnd {
         fd,
         file_slot: e.file_slot(),
         process: p,
+        end: Some(e.end),
     }
 }
 

@@ -116,7 +116,7 @@ fn flush<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Flush, there: u64) -> Op
         let len = word.end().saturating_sub(tail.off);
         let moved_before = (position(k, p, tail).wrapping_sub(there) as i64) < 0;
         if len > 0 && !moved_before {
-            let page = p.page(k.arena, tail.seq)?;
+            let page = p.page(k.arena, word)?;
             // SAFETY: off + len <= END <= 4096, the length of the page.
             let from = unsafe { page.add(tail.off) };
             if !twin.write_slot(from, len, word.is_packet()) {

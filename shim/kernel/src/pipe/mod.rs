@@ -283,10 +283,10 @@ impl Pipe {
         arena.at(table + index * core::mem::size_of::<SlotCell>())
     }
 
-    /// Address of a slot's page. `None` before the first write.
+    /// Address of the page that a slot's word names. `None` before the first write.
     #[inline(always)]
-    pub(crate) fn page(&self, arena: &Arena, seq: u64) -> Option<*mut u8> {
-        let index = self.index_of(seq);
+    pub(crate) fn page(&self, arena: &Arena, word: slot::SlotWord) -> Option<*mut u8> {
+        let index = self.index_of(word.page() as u64);
         let data = self.data_at.load(Relaxed) as usize * crate::arena::off::UNIT;
         arena.bytes_at(data + index * PAGE_SIZE, PAGE_SIZE)
     }

@@ -77,7 +77,7 @@ fn drain_one<H: Host, U: UserWrite>(
     }
     let seen = SlotWord(p.seen_word.load(Relaxed));
     if seen.is_of(at.seq) && want < seen.end().saturating_sub(at.off) && !seen.is_packet() {
-        return drain_seen(k, p, dst, want, at);
+        return drain_seen(k, p, dst, want, (at, seen));
     }
     let cell = p.cell(k.arena, at.seq)?;
     let word = SlotWord(cell.word.load(Acquire)); // pairs with the writer's CAS: bytes < END
@@ -94,7 +94,7 @@ fn drain_one<H: Host, U: UserWrite>(
         }
     }
     let n = there.min(want);
-    let page = p.page(k.arena, at.seq)?;
+    let page = p.page(k.arena, word)?;
     // SAFETY: off + n <= END <= 4096, the length of the page.
     if !dst.copy_out(unsafe { page.add(at.off) }, n) {
         return None; // the long way finds the fault again, and says so
@@ -139,9 +139,9 @@ fn drain_seen<H: Host, U: UserWrite>(
     p: &Pipe,
     dst: &mut U,
     want: usize,
-    at: Tail,
+    (at, seen): (Tail, SlotWord),
 ) -> Option<(ReadStep, Progress)> {
-    let page = p.page(k.arena, at.seq)?;
+    let page = p.page(k.arena, seen)?;
     // SAFETY: off + want < END <= 4096, the length of the page.
     if !dst.copy_out(unsafe { page.add(at.off) }, want) {
         return None;
@@ -216,7 +216,7 @@ fn drain<H: Host, U: UserWrite>(
         let word = SlotWord(cell.word.load(Acquire)); // pairs with the writer's CAS: bytes < END
         let n = word.end().saturating_sub(at.off).min(want - step.bytes);
         if n > 0 {
-            let page = p.page(k.arena, at.seq).ok_or(Errno::EIO)?;
+            let page = p.page(k.arena, word).ok_or(Errno::EIO)?;
             // SAFETY: off + n <= END <= 4096, the length of the page.
             if !dst.copy_out(unsafe { page.add(at.off) }, n) {
                 step.ended = Ended::Fault;

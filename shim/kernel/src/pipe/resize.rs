@@ -116,6 +116,7 @@ pub(super) fn finish(p: &Pipe) {
     if p.resizing.load(Acquire) == 0 {
         return;
     }
+    p.seen_word.store(0, Relaxed); // it names a page of the old ring
     p.slots_at.store(p.next_slots_at.load(Relaxed), Relaxed);
     p.data_at.store(p.next_data_at.load(Relaxed), Relaxed);
     p.slots.store(p.next_slots.load(Relaxed), Release);
@@ -151,9 +152,10 @@ fn copy_slots<H: Host>(
         let new: &SlotCell = k
             .arena
             .at(table + index * core::mem::size_of::<SlotCell>())?;
-        new.word.store(old.word.load(Relaxed), Relaxed);
+        let word = SlotWord(old.word.load(Relaxed));
+        new.word.store(word.in_page(index).0, Relaxed);
         new.base.store(old.base.load(Relaxed), Relaxed);
-        let from = p.page(k.arena, seq)?;
+        let from = p.page(k.arena, word)?;
         let to = k.arena.bytes(
             Off::from_raw(data.raw() + (index * PAGE_SIZE / unit) as u32)?,
             PAGE_SIZE,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 63..32 low 32 bits of the slot's sequence number
+//! 31..19 PAGE    which page of the ring's memory its bytes are in
 //! 18     PACKET  one write(2) in packet mode (PIPE_BUF_FLAG_PACKET)
 //! 17     MERGE   later writes may be appended (PIPE_BUF_FLAG_CAN_MERGE)
 //! 16     CLOSED  read empty while it was the last slot: nothing may be appended any more
@@ -13,6 +14,10 @@
 //! appends by a CAS on END, the reader retires the *last* slot by a CAS that sets CLOSED. Only
 //! one can win; the other sees it and does what Linux would do in that order.
 //! See Linux v6.18 fs/pipe.c, `pipe_write` ("chars && !was_empty") and `pipe_update_tail`.
+//!
+//! The slots' pages follow each other, so that no two filled slots have the same; but a polled pipe that was
+//! read empty begins again with the page that it had last, as Linux does (`tmp_page`): hundreds of
+//! pipes with a few bytes each would go through all of their pages otherwise, and find none in a cache.
 //!
 //! # Crash points
 //!
@@ -26,6 +31,8 @@ const END: u64 = 0xffff;
 const CLOSED: u64 = 1 << 16;
 const MERGE: u64 = 1 << 17;
 const PACKET: u64 = 1 << 18;
+const PAGE_SHIFT: u32 = 19;
+const PAGE: u64 = 0x1fff << PAGE_SHIFT;
 
 /// How a write fills a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +62,18 @@ impl SlotWord {
     #[inline(always)]
     pub fn end(self) -> usize {
         ((self.0 & END) as usize).min(PAGE_SIZE)
+    }
+
+    /// As this, with its bytes in that page of the ring.
+    #[inline(always)]
+    pub fn in_page(self, page: usize) -> SlotWord {
+        SlotWord(self.0 & !PAGE | (page as u64) << PAGE_SHIFT & PAGE)
+    }
+
+    /// Any number up to 8191, whatever the word says.
+    #[inline(always)]
+    pub fn page(self) -> usize {
+        ((self.0 & PAGE) >> PAGE_SHIFT) as usize
     }
 
     #[inline(always)]
@@ -150,6 +169,16 @@ mod tests {
     fn a_scribbled_word_never_reaches_past_its_page() {
         assert_eq!(SlotWord(u64::MAX).end(), PAGE_SIZE);
         assert_eq!(Tail::from_raw(u64::MAX).off, PAGE_SIZE);
+    }
+
+    #[test]
+    fn a_page_is_no_part_of_anything_else() {
+        let w = SlotWord::new(7, 9, Kind::Stream);
+        let there = w.in_page(8191);
+        assert_eq!((there.page(), there.end()), (8191, 9));
+        assert!(there.is_of(7) && there.is_open());
+        assert_eq!(there.grown(1).closed().page(), 8191);
+        assert_eq!(there.in_page(0), w);
     }
 
     #[test]

@@ -105,10 +105,10 @@ pub fn reconcile<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Si
                 0 => twin.add_first(least),
                 _ => twin.add(least - have),
             };
-            p.tokens.fetch_add(moved, Relaxed);
+            p.tokens.store(have.wrapping_add(moved), Relaxed);
         } else if have > most && matches!(side, Side::Reader | Side::Both) {
             moved = twin.take(have - most);
-            p.tokens.fetch_sub(moved.min(have), Relaxed);
+            p.tokens.store(have - moved.min(have), Relaxed);
         }
     }
     let _ = p.token_lock.unlock(k.me, Progress::None, k.host);

@@ -84,7 +84,7 @@ fn fill_one<H: Host, U: UserRead>(
             if kind == Kind::Gift || k.log.is_on() {
                 return None;
             }
-            let page = p.page(k.arena, head - 1)?;
+            let page = p.page(k.arena, word)?;
             // SAFETY: the slot's page is 4096 bytes long, and `merges` kept END + len within it.
             let end = unsafe { page.add(word.end()) };
             let start = src.position();
@@ -115,13 +115,14 @@ fn fill_one<H: Host, U: UserRead>(
             return None;
         }
     }
-    let page = p.page(k.arena, head)?;
+    let word = SlotWord::new(head, len, kind).in_page(next_page(k.arena, p, head)?);
+    let page = p.page(k.arena, word)?;
     let cell = p.cell(k.arena, head)?;
     if !src.copy_in(page, len) {
         return None;
     }
     cell.base.store(pos, Relaxed);
-    cell.word.store(SlotWord::new(head, len, kind).0, Relaxed); // published by head
+    cell.word.store(word.0, Relaxed); // published by head
     p.written.store(pos.wrapping_add(len as u64), Relaxed);
     let step = written(k, p, len, pos);
     crash_point("pipe.write.publish");
@@ -164,7 +165,7 @@ fn fill<H: Host, U: UserRead>(
     // buffer was written before O_DIRECT was set.
     if merge && kind != Kind::Gift {
         if let Some((word, n)) = mergeable(k, p, head, left) {
-            let page = p.page(k.arena, head - 1).ok_or(Errno::EIO)?;
+            let page = p.page(k.arena, word).ok_or(Errno::EIO)?;
             // SAFETY: the slot's page is 4096 bytes long, and `merges` kept END + n within it.
             let end = unsafe { page.add(word.end()) };
             if !src.copy_in(end, n) {
@@ -249,6 +250,23 @@ fn mergeable<H: Host>(
     }
 }
 
+/// The page for slot `head`: the one after that of the slot before, or that one once more if the ring is known to be
+/// empty. The first if there is no slot before, or its word was used again, as only an empty ring's can be.
+#[inline(always)]
+fn next_page(arena: &Arena, p: &Pipe, head: u64) -> Option<usize> {
+    let Some(last) = head.checked_sub(1) else {
+        return Some(0);
+    };
+    let word = SlotWord(p.cell(arena, last)?.word.load(Relaxed));
+    if !word.is_of(last) {
+        return Some(0);
+    }
+    // Asked only where a system call follows: to look at the tail costs its reader a cache miss.
+    let empty = p.watched.load(Relaxed) != 0 && Tail::from_raw(p.tail.load(Acquire)).seq == head; // pairs with the reader's store
+    let next = word.page() + usize::from(!empty);
+    Some(next & p.capacity().saturating_sub(1) as usize)
+}
+
 /// Fills free slots from `head` on. The new head, the bytes, and whether guest memory faulted.
 #[inline(always)]
 fn fill_fresh<H: Host, U: UserRead>(
@@ -264,6 +282,7 @@ fn fill_fresh<H: Host, U: UserRead>(
     let mut tail = p.seen_tail.load(Relaxed);
     let mut at = head;
     let mut done = 0;
+    let first = next_page(k.arena, p, head).ok_or(Errno::EIO)?;
     while done < left {
         if slot::is_full(at, tail, slots) {
             tail = Tail::from_raw(p.tail.load(Acquire)).seq; // pairs with the reader's store
@@ -273,13 +292,15 @@ fn fill_fresh<H: Host, U: UserRead>(
             }
         }
         let n = (left - done).min(PAGE_SIZE);
-        let page = p.page(k.arena, at).ok_or(Errno::EIO)?;
+        let place = first.wrapping_add(at.wrapping_sub(head) as usize);
+        let word = SlotWord::new(at, n, kind).in_page(place & slots.saturating_sub(1) as usize);
+        let page = p.page(k.arena, word).ok_or(Errno::EIO)?;
         if !src.copy_in(page, n) {
             return Ok((at, done, true));
         }
         let cell = p.cell(k.arena, at).ok_or(Errno::EIO)?;
         cell.base.store(pos.wrapping_add(done as u64), Relaxed);
-        cell.word.store(SlotWord::new(at, n, kind).0, Relaxed); // published by head
+        cell.word.store(word.0, Relaxed); // published by head
         at = at.wrapping_add(1);
         done += n;
     }

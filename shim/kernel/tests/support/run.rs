@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringer_kernel::abi::{Errno, Restart, SysError};
 use ringer_kernel::file::End;
 use ringer_kernel::log::{ring, Kind};
+use ringer_kernel::pipe::watch::watched;
 use ringer_kernel::pipe::{self, slot};
 use ringer_kernel::sync::wait_queue::Processors;
 use ringer_kernel::sys::{pipe_read, pipe_write, Blocking};
@@ -32,6 +33,7 @@ pub struct Plan {
     pub cpus: Processors,
     pub signals: Signals,
     pub resize: bool,
+    pub polled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -54,6 +56,7 @@ pub const PLAN: Plan = Plan {
     cpus: Processors::Many,
     signals: Signals::None,
     resize: false,
+    polled: false,
 };
 
 /// One run: its pipe, its threads' notes, and what the readers got.
@@ -83,6 +86,9 @@ impl Run {
         host.cpus = plan.cpus;
         let world = World::new(host);
         let pair = world.pipe(&world.enter(), plan.slots);
+        if plan.polled {
+            pair.pipe.watched.store(watched::LEVEL, Relaxed);
+        }
         let streams = (0..plan.writers)
             .map(|w| Stream::new(w, plan.bytes / plan.writers, plan.longest))
             .collect();
