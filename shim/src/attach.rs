@@ -43,7 +43,7 @@ pub struct Local {
     pub pid: AtomicU32,
     /// See inbox.rs.
     pub inbox: AtomicU32,
-    /// Whether pthread_create(3) was ever called.
+    /// Whether pthread_create(3) was ever called, or a thread made by another way that was seen.
     pub has_threads: AtomicU32,
 }
 

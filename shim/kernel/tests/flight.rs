@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 
 use ringer_kernel::abi::Errno;
@@ -176,4 +176,75 @@ fn many_threads_note_and_take() {
     assert!(counters
         .iter()
         .all(|c| refs(world, c.file.file_slot()) == 1));
+}
+
+fn only(s: &Sockets, slot: u32) -> bool {
+    let k = s.world.ctx(&s.me);
+    let held = Held::take(&k, s.a.pair);
+    held.is_only(Side::B, slot) && held.add(slot, Side::B).is_ok()
+}
+
+fn take_only(s: &Sockets) -> Option<u32> {
+    let near = AtomicU32::new(0);
+    flight::take_only(&s.world.ctx(&s.me), s.a.pair, Side::B, &near)
+}
+
+#[test]
+fn the_only_description_on_its_way_is_known_without_a_look() {
+    let world = world();
+    let s = Sockets::new(world, STREAM);
+    let [first, second] = [0, 1].map(|n| Counter::new(world, n, Mode::Counter).file.file_slot());
+    assert_eq!(take_only(&s), None, "nobody has sent anything");
+    for _ in 0..3 {
+        assert!((0..700).all(|_| only(&s, first)));
+        assert!((0..700).all(|_| take_only(&s) == Some(first)));
+        assert_eq!(take_only(&s), None);
+    }
+    assert_eq!(refs(world, first), 1 + 3 * 700);
+    // All was taken up: another one may be the only one.
+    assert!(only(&s, second));
+    assert_eq!(take_only(&s), Some(second));
+    // One is on its way still.
+    assert!(only(&s, second) && !only(&s, first));
+    assert_eq!(take_only(&s), None);
+    assert_eq!(take(&s, &s.me, second), Some(second));
+    assert!(!only(&s, second), "for good");
+}
+
+#[test]
+fn what_others_send_is_looked_at() {
+    let world = world();
+    let slot = Counter::new(world, 0, Mode::Counter).file.file_slot();
+    let s = Sockets::new(world, SEQPACKET);
+    assert!(only(&s, slot));
+    // A program without ringer may receive at A, and so send to B.
+    let _ = flight::expose(&world.ctx(&s.me), s.a.pair, Side::A);
+    assert_eq!(take_only(&s), None);
+    assert!(!only(&s, slot));
+    let s = Sockets::new(world, STREAM);
+    assert!(only(&s, slot));
+    s.a.pair.flights.mix(Side::B);
+    assert_eq!(take_only(&s), None);
+    assert!(!only(&Sockets::new(world, DGRAM), slot));
+}
+
+#[test]
+fn the_only_one_finds_room_among_what_goes_the_other_way() {
+    let world = world();
+    let (s, c) = (
+        Sockets::new(world, STREAM),
+        Counter::new(world, 0, Mode::Counter),
+    );
+    let (k, slot) = (world.ctx(&s.me), c.file.file_slot());
+    for _ in 0..10 {
+        let held = Held::take(&k, s.a.pair);
+        assert_eq!(held.add(slot, Side::A), Ok(()));
+        drop(held);
+        assert!(only(&s, slot));
+    }
+    assert!((0..1004).all(|_| only(&s, slot)));
+    assert!(!only(&s, slot), "there are bounds");
+    assert!((0..1014).all(|_| take_only(&s) == Some(slot)));
+    assert_eq!(take_only(&s), None);
+    assert!(only(&s, slot));
 }

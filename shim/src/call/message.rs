@@ -173,6 +173,7 @@ pub fn sendmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
         let _ = to_kernel(entry, fd, &found.1, Cause::Ancillary);
         if m.name != 0 && len != 0 {
             rights::give_away(entry, message); // to whoever has that address
+            found.1.pair.flights.mix(found.1.side().other());
             return Verdict::Pass;
         }
         return rights::send(entry, &found, fd, (message, parts), flags);
@@ -188,6 +189,10 @@ pub fn recvmsg(entry: &Entry, fd: i32, message: usize, flags: i32) -> Verdict {
     let Some(found) = of(entry, fd) else {
         return Verdict::Pass;
     };
+    if FileRef::Socket(found.1).is_kernels() {
+        count_hook(entry);
+        return Verdict::Pass;
+    }
     let (m, parts) = match fetch(message) {
         Ok(got) => got,
         Err(verdict) => return verdict,
@@ -232,6 +237,9 @@ pub fn sendmmsg(entry: &Entry, fd: i32, list: usize, count: usize, flags: i32) -
             let verdict = sendmsg(entry, fd, at, flags);
             if verdict == Verdict::Pass {
                 give_away(at);
+                if let Some((_, s)) = of(entry, fd) {
+                    s.pair.flights.mix(s.side().other());
+                }
             }
             verdict
         },

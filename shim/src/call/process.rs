@@ -143,6 +143,7 @@ fn with_stack(
         demotion::leave_to_kernel(entry);
     }
     if what == kind::THREAD {
+        attach::local().has_threads.store(1, Relaxed);
         inbox::shut(entry.tls, true);
     }
     let slot = match what {

@@ -2,10 +2,11 @@
 //! ringer-kernel's `unix/flight.rs` says how. What may be received by anybody is demoted first.
 
 use core::mem::size_of;
+use core::sync::atomic::AtomicU32;
 
 use ringer_kernel::file::{fd_table, FileRef, SocketFile};
 use ringer_kernel::host::Twin;
-use ringer_kernel::log::{Cause, Kind};
+use ringer_kernel::log::{layer, Cause, Kind};
 use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::forget_descriptor;
 use ringer_kernel::unix::flight::{self, Held};
@@ -63,6 +64,47 @@ pub fn each_right(message: usize, mut f: impl FnMut(i32)) {
     }
 }
 
+/// What is sent along with a message.
+#[derive(Default)]
+struct Carried {
+    descriptors: usize,
+    ours: usize,
+    sockets: bool,
+    /// The description that the last one of ours names.
+    file_slot: u32,
+    several: bool,
+}
+
+impl Carried {
+    fn by(entry: &Entry, message: usize) -> Carried {
+        let mut c = Carried::default();
+        each_right(message, |fd| {
+            c.descriptors += 1;
+            let Some((_, file)) = lookup(entry, fd) else {
+                return;
+            };
+            c.several |= c.ours > 0 && file.file_slot() != c.file_slot;
+            c.file_slot = file.file_slot();
+            c.sockets |= matches!(file, FileRef::Socket(_));
+            c.ours += 1;
+        });
+        c
+    }
+
+    /// The one description that all of them name. Another thread could change what they name until
+    /// the kernel looks.
+    fn only(&self, entry: &Entry) -> Option<u32> {
+        let one = !self.several && self.ours == self.descriptors && !self.sockets;
+        (one && is_alone(entry)).then_some(self.file_slot)
+    }
+}
+
+/// Whether no other thread can change this one's descriptors during a call. One that makes its system calls
+/// past libc may have others that nobody knows of.
+fn is_alone(entry: &Entry) -> bool {
+    entry.tls.layer.get() == u32::from(layer::HOOK) && !crate::hooks::has_threads()
+}
+
 /// Calls `f` with each descriptor of ringer's that is sent along.
 fn each_of_ours(entry: &Entry, message: usize, mut f: impl FnMut(i32, &FileRef)) {
     each_right(message, |fd| {
@@ -70,13 +112,6 @@ fn each_of_ours(entry: &Entry, message: usize, mut f: impl FnMut(i32, &FileRef))
             f(fd, &file);
         }
     });
-}
-
-/// Whether something of ringer's is sent along.
-fn carries_ours(entry: &Entry, message: usize) -> bool {
-    let mut any = false;
-    each_of_ours(entry, message, |_, _| any = true);
-    any
 }
 
 /// The receiver may be anybody: what is sent along is the kernel's from here on.
@@ -96,26 +131,32 @@ pub fn send(
     (message, parts): (usize, Vectored),
     flags: i32,
 ) -> Verdict {
-    if !carries_ours(entry, message) {
+    let carrier = &found.1;
+    let carried = Carried::by(entry, message);
+    if carried.ours == 0 {
+        if carried.descriptors > 0 {
+            carrier.pair.flights.mix(carrier.side().other());
+        }
         return Verdict::Pass;
     }
-    let carrier = &found.1;
     let Some(k) = entry
         .ctx(fd)
         .filter(|_| FileRef::Socket(*carrier).is_kernels())
     else {
-        return by_kernel(entry, message);
+        return by_kernel(entry, carrier, message);
     };
     // Only through both of a pair's sockets could it go to the kernel later on.
-    each_of_ours(entry, message, |fd, file| {
-        if matches!(file, FileRef::Socket(_)) {
-            demotion::demote(&k, fd, file, Cause::ScmRights);
-        }
-    });
-    let sent = send_noted(entry, &k, carrier, fd, message, flags);
+    if carried.sockets {
+        each_of_ours(entry, message, |fd, file| {
+            if matches!(file, FileRef::Socket(_)) {
+                demotion::demote(&k, fd, file, Cause::ScmRights);
+            }
+        });
+    }
+    let sent = send_noted(entry, &k, carrier, fd, (message, &carried), flags);
     let sent = match sent {
         Some(e) if e == NO_ROOM && waits(fd, flags) => {
-            match send_when_there_is_room(entry, &k, found, fd, message, flags) {
+            match send_when_there_is_room(entry, &k, found, fd, (message, &carried), flags) {
                 Ok(sent) => sent,
                 Err(verdict) => return verdict,
             }
@@ -123,7 +164,7 @@ pub fn send(
         sent => sent,
     };
     let Some(n) = sent else {
-        return by_kernel(entry, message);
+        return by_kernel(entry, carrier, message);
     };
     if k.log.is_on() {
         FileRef::Socket(*carrier).log(&k.log, Kind::KernelWrite, (n as i64, 0, 0));
@@ -141,7 +182,7 @@ fn send_when_there_is_room(
     k: &Ctx<'_, Shim>,
     found: &Found,
     fd: i32,
-    message: usize,
+    (message, carried): (usize, &Carried),
     flags: i32,
 ) -> Result<Option<isize>, Verdict> {
     if option(fd, libc::SO_SNDTIMEO) != [0; 2] {
@@ -171,7 +212,7 @@ fn send_when_there_is_room(
         }
         // A waiting call gets no SIGPIPE. (net/core/sock.c sock_alloc_send_pskb)
         let flags = flags | libc::MSG_NOSIGNAL;
-        match send_noted(entry, k, &found.1, fd, message, flags) {
+        match send_noted(entry, k, &found.1, fd, (message, carried), flags) {
             Some(NO_ROOM) => {}
             sent => break Ok(sent),
         }
@@ -191,7 +232,8 @@ fn option(fd: i32, name: i32) -> [u64; 2] {
     value
 }
 
-fn by_kernel(entry: &Entry, message: usize) -> Verdict {
+fn by_kernel(entry: &Entry, carrier: &SocketFile, message: usize) -> Verdict {
+    carrier.pair.flights.mix(carrier.side().other());
     give_away(entry, message);
     Verdict::Pass
 }
@@ -241,16 +283,24 @@ fn send_noted(
     k: &Ctx<'_, Shim>,
     carrier: &SocketFile,
     fd: i32,
-    message: usize,
+    (message, carried): (usize, &Carried),
     flags: i32,
 ) -> Option<isize> {
     let to = carrier.side().other();
+    let held = Held::take(k, carrier.pair);
+    if held.is_exposed(to) {
+        return None;
+    }
+    let only = carried.only(entry).filter(|slot| held.is_only(to, *slot));
+    if let Some(slot) = only {
+        return send_only(k, carrier, held, fd, message, (slot, carried.ours), flags);
+    }
+    carrier.pair.flights.mix(to);
     let mut noted = Noted {
         slots: [0; MOST],
         len: 0,
     };
-    let held = Held::take(k, carrier.pair);
-    let mut all = !held.is_exposed(to);
+    let mut all = true;
     each_of_ours(entry, message, |_, file| {
         let own = matches!(file, FileRef::Socket(s) if s.slot() == carrier.slot());
         if !all || own {
@@ -265,8 +315,7 @@ fn send_noted(
         true => sys!(libc::SYS_sendmsg, fd, message, flags | libc::MSG_DONTWAIT),
         false => -1,
     };
-    // A stream that is sent no byte carries nothing.
-    let nothing = ret < 0 || (ret == 0 && carrier.pair.type_of() == Type::Stream);
+    let nothing = carries_nothing(carrier, ret);
     let undone = noted.slots.iter().take(if nothing { noted.len } else { 0 });
     for slot in undone.clone() {
         let _ = flight::remove(k, carrier.pair, to, |f| f.file_slot() == *slot);
@@ -274,6 +323,42 @@ fn send_noted(
     drop(held);
     for slot in undone {
         forget_descriptor(k, *slot, |_| false);
+    }
+    all.then_some(ret)
+}
+
+/// A stream that is sent no byte carries nothing.
+fn carries_nothing(carrier: &SocketFile, ret: isize) -> bool {
+    ret < 0 || (ret == 0 && carrier.pair.type_of() == Type::Stream)
+}
+
+/// As [`send_noted`], of `count` descriptors of the only description.
+fn send_only(
+    k: &Ctx<'_, Shim>,
+    carrier: &SocketFile,
+    held: Held<'_, Shim>,
+    fd: i32,
+    message: usize,
+    (slot, count): (u32, usize),
+    flags: i32,
+) -> Option<isize> {
+    let to = carrier.side().other();
+    let noted = (0..count)
+        .take_while(|_| held.add(slot, to).is_ok())
+        .count();
+    let all = noted == count;
+    let ret = match all {
+        true => sys!(libc::SYS_sendmsg, fd, message, flags | libc::MSG_DONTWAIT),
+        false => -1,
+    };
+    let nothing = carries_nothing(carrier, ret);
+    let undone = 0..if nothing { noted } else { 0 };
+    for _ in undone.clone() {
+        let _ = flight::remove(k, carrier.pair, to, |f| f.file_slot() == slot);
+    }
+    drop(held);
+    for _ in undone {
+        forget_descriptor(k, slot, |_| false);
     }
     all.then_some(ret)
 }
@@ -304,7 +389,20 @@ pub fn received_many(socket: i32, list: usize, count: isize, flags: i32) {
     }
 }
 
+/// Where the last one was found: a hint.
+static NEAR: AtomicU32 = AtomicU32::new(0);
+
 fn take_up(entry: &Entry, k: &Ctx<'_, Shim>, carrier: &SocketFile, fd: i32, flags: i32) {
+    if flags & libc::MSG_PEEK == 0 {
+        // Another thread could have put another socket in this one's place.
+        if is_alone(entry) {
+            if let Some(slot) = flight::take_only(k, carrier.pair, carrier.side(), &NEAR) {
+                return install(entry, k, fd, slot);
+            }
+        }
+        // For a moment `remove` may take out what it was not to.
+        carrier.pair.flights.mix(carrier.side());
+    }
     let Some(it) = Identity::of(fd).filter(Identity::may_be_ours) else {
         return;
     };

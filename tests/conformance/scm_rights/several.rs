@@ -26,6 +26,73 @@ cases!(through_several, {
         all_succeed(children);
         assert_eq!(read_to_end(&take_one(&there.1)), b"x\0\x01\x02\x03\x04");
     }
+    "one end again and again, then anything else among it" => {
+        for kind in ALL_KINDS {
+            let (a, b) = socketpair(kind);
+            let child = fork_run(|| {
+                let is_next = |byte: u8| assert_eq!(read_n(&take_one(&b), 1), Ok(vec![byte]));
+                (0..100).for_each(is_next);
+                assert_eq!(read_n(&take_one(&b), 3), Ok(vec![0; 3]));
+                is_next(100);
+                let both = take(&b);
+                assert_eq!(read_n(&both[0], 1), Ok(vec![101]));
+                write_all(&both[1], b"from the child");
+                (102..105).for_each(is_next);
+                assert_eq!(count(&take_one(&b)), Ok(7));
+                write_all(&take_one(&b), b", twice");
+            });
+            let (p, q, e) = (pipe(), pipe(), eventfd(7));
+            // SAFETY: opens a file.
+            let zero = unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) };
+            let zero = Fd::own(zero as usize);
+            write_all(&p.w, &(0..105).collect::<Vec<u8>>());
+            (0..100).for_each(|_| pass(&a, &[&p.r]));
+            pass(&a, &[&zero]);
+            pass(&a, &[&p.r]);
+            pass(&a, &[&p.r, &q.w]);
+            (102..105).for_each(|_| pass(&a, &[&p.r]));
+            pass(&a, &[&e]);
+            pass(&a, &[&q.w]);
+            child.succeeds();
+            drop(q.w);
+            assert_eq!(read_to_end(&q.r), b"from the child, twice");
+        }
+    }
+    "one at a time, each another one" => {
+        let (a, b) = socketpair(SOCK_STREAM);
+        let s = Shared::new();
+        let child = fork_run(|| {
+            for i in 0..50 {
+                assert_eq!(read_to_end(&take_one(&b)), [i as u8]);
+                s.set(0, i + 1);
+            }
+        });
+        for i in 0..50 {
+            let p = pipe();
+            write_all(&p.w, &[i as u8]);
+            pass(&a, &[&p.r]);
+            drop(p);
+            s.wait_for(0, i + 1);
+        }
+        child.succeeds();
+    }
+    "by a process with two threads, to one with two" => {
+        let (a, b) = socketpair(SOCK_STREAM);
+        let child = fork_run(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..20).for_each(|i| {
+                    assert_eq!(read_n(&take_one(&b), 1), Ok(vec![i]));
+                }));
+            });
+        });
+        let p = pipe();
+        write_all(&p.w, &(0..20).collect::<Vec<u8>>());
+        (0..10).for_each(|_| pass(&a, &[&p.r]));
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..10).for_each(|_| pass(&a, &[&p.r])));
+        });
+        child.succeeds();
+    }
     "a socket that is sent itself carries others" => {
         let (a, b) = socketpair(SOCK_STREAM);
         let child = fork_run(|| {

@@ -16,7 +16,15 @@
 //! send the real message              after it any more; hand that to the kernel
 //! ```
 //!
+//! To ask the kernel what a received descriptor is takes two system calls. They are spared where the answer is known: a side
+//! has an *only* description as long as every message with descriptors that was ever sent to it, and may not have been taken up
+//! yet, carried that description and nothing else. Whoever sends something else says so first: from then
+//! on descriptors are looked at.
+//!
 //! # Invariants
+//!
+//! - A side's `only` names another description only after everything sent to it was taken up; it says
+//!   [`MIXED`] for good before anything is sent that a program without ringer, or without an entry, sends.
 //!
 //! - An entry that is not 0 holds one reference of its description; whoever takes the entry out, by
 //!   a swap, owns it.
@@ -45,16 +53,26 @@ use crate::task::reap::forget_descriptor;
 /// In the pair.
 #[repr(C)]
 pub struct Flights {
-    /// Senders', and whoever exposes. Receivers take entries out without it.
-    pub lock: RobustLock,
+    // The end of a line that is hardly ever written.
     /// See [`exposure`].
     exposed: AtomicU32,
-    /// Entries from here on are 0. (Under the lock.)
-    used: AtomicU32,
     /// The entries, in the heap. (Under the lock, and for good.)
     at: AtomicU32,
-    _pad: [AtomicU32; 2],
+    /// For each side the slot of its only description, 0 for none so far, or [`MIXED`].
+    only: [AtomicU32; 2],
+
+    // The senders' line.
+    /// Senders', and whoever exposes. Receivers take entries out without it.
+    pub lock: RobustLock,
+    /// Entries from here on are 0. (Under the lock.)
+    used: AtomicU32,
+    /// Where a free entry is likely. (Under the lock.)
+    next: AtomicU32,
+    _pad: AtomicU32,
 }
+
+/// What a side gets has to be looked at.
+const MIXED: u32 = u32::MAX;
 
 /// Bits of `Flights::exposed`, for side A; side B's are two higher.
 pub mod exposure {
@@ -84,14 +102,34 @@ impl Flights {
         self.exposed.load(Acquire) & bits(side, exposure::MARKED) != 0
     }
 
+    fn only(&self, side: Side) -> &AtomicU32 {
+        let [a, b] = &self.only;
+        match side {
+            Side::A => a,
+            Side::B => b,
+        }
+    }
+
+    /// Something else than one description is about to be sent to `side`, or by a program without ringer.
+    pub fn mix(&self, side: Side) {
+        let only = self.only(side);
+        if only.load(Relaxed) != MIXED {
+            only.store(MIXED, SeqCst);
+        }
+    }
+
     /// Where the entries are, and their bytes: for `check`.
     pub fn block(&self) -> Option<(u32, usize)> {
         let at = self.at.load(Acquire);
         (at != 0).then_some((at, BYTES))
     }
 
+    fn made(&self, arena: &Arena) -> Option<&'static Block> {
+        Off::<Block>::from_raw(self.at.load(Acquire)).and_then(|at| arena.get(at))
+    }
+
     fn entries(&self, arena: &Arena) -> &'static [AtomicU32] {
-        let block = Off::<Block>::from_raw(self.at.load(Acquire)).and_then(|at| arena.get(at));
+        let block = self.made(arena);
         let used = self.used.load(Acquire) as usize;
         block.and_then(|b| b.get(..used.min(MOST))).unwrap_or(&[])
     }
@@ -137,7 +175,10 @@ impl<'a, H: Host> Held<'a, H> {
     /// its way, which the receiver could not tell from this one; ENOMEM if there are too many, or no memory.
     pub fn add(&self, file_slot: u32, to: Side) -> Result<(), Errno> {
         let Held { k, flights, .. } = self;
-        let free = self.free_entry(file_slot, to)?;
+        let free = match self.likely_entry(file_slot, to) {
+            Some(free) => free,
+            None => self.free_entry(file_slot, to)?,
+        };
         let block = self.block()?;
         let entry = block.get(free).ok_or(Errno::ENOMEM)?;
         if !file::get_ref(k.arena, file_slot) {
@@ -145,10 +186,50 @@ impl<'a, H: Host> Held<'a, H> {
         }
         crash_point("flight.counted");
         entry.store(raw(file_slot, to), Release);
-        let used = flights.used.load(Relaxed).max(free as u32 + 1);
-        flights.used.store(used, Release);
+        if flights.used.load(Relaxed) <= free as u32 {
+            flights.used.store(free as u32 + 1, Release);
+        }
+        flights.next.store((free as u32 + 1) % MOST as u32, Relaxed);
         crash_point("flight.noted");
         Ok(())
+    }
+
+    /// Whether that description is all that is on its way to `to` with the next message, which carries nothing
+    /// else. If not, whatever comes there is looked at from here on.
+    pub fn is_only(&self, to: Side, file_slot: u32) -> bool {
+        let only = self.flights.only(to);
+        let now = only.load(Relaxed);
+        if now == file_slot {
+            return true;
+        }
+        // Of a datagram socket somebody else may have become the peer.
+        let connected = self.pair.type_of().is_connected();
+        let next = match now != MIXED && connected && self.nothing_for(to) {
+            true => file_slot,
+            false => MIXED,
+        };
+        // `mix` needs no lock, and wins.
+        only.compare_exchange(now, next, SeqCst, Relaxed).is_ok() && next == file_slot
+    }
+
+    /// Whether nothing is on its way to `to`.
+    fn nothing_for(&self, to: Side) -> bool {
+        let mut entries = self.flights.entries(self.k.arena).iter();
+        let nothing = entries
+            .all(|e| matches!(e.load(Acquire), there if there == 0 || there & 1 != to.bit()));
+        if nothing {
+            self.flights.next.store(0, Relaxed);
+        }
+        nothing
+    }
+
+    /// The number of the entry behind the last one, if it is 0, and there is nothing else that is to be looked for.
+    fn likely_entry(&self, file_slot: u32, to: Side) -> Option<usize> {
+        let Held { k, flights, .. } = self;
+        let next = flights.next.load(Relaxed) as usize;
+        let entry = flights.made(k.arena)?.get(next)?;
+        let only = flights.only(to).load(Relaxed) == file_slot;
+        (only && entry.load(Relaxed) == 0).then_some(next)
     }
 
     /// The number of an entry that is 0. Those at the end that are 0 are none from here on.
@@ -187,8 +268,7 @@ impl<'a, H: Host> Held<'a, H> {
                 .for_each(|e| e.store(0, Relaxed));
             flights.at.store(at, Release);
         }
-        let block = Off::<Block>::from_raw(at).and_then(|at| k.arena.get(at));
-        block.ok_or(Errno::ENOMEM)
+        flights.made(k.arena).ok_or(Errno::ENOMEM)
     }
 
     pub fn is_exposed(&self, side: Side) -> bool {
@@ -232,6 +312,29 @@ pub fn remove<H: Host>(
     None
 }
 
+/// Takes out an entry of the only description that comes to `to`. The caller, to whom a descriptor came, owns its
+/// reference now. `None`: what came has to be looked at. `near` is where the last one was.
+pub fn take_only<H: Host>(k: &Ctx<'_, H>, p: &Pair, to: Side, near: &AtomicU32) -> Option<u32> {
+    let flights = &p.flights;
+    // Acquire pairs with `is_only` and `mix`, which come before the message.
+    let slot = match flights.only(to).load(Acquire) {
+        0 | MIXED => return None,
+        slot => slot,
+    };
+    let entry = raw(slot, to);
+    let take = |e: &AtomicU32| {
+        e.load(Relaxed) == entry && e.compare_exchange(entry, 0, AcqRel, Relaxed).is_ok()
+    };
+    let at = near.load(Relaxed) as usize;
+    let at = match flights.made(k.arena)?.get(at).is_some_and(take) {
+        true => at,
+        false => flights.entries(k.arena).iter().position(take)?,
+    };
+    crash_point("flight.taken");
+    near.store((at as u32 + 1) % MOST as u32, Relaxed);
+    Some(slot)
+}
+
 /// As [`remove`], but the entry stays: MSG_PEEK. The caller owns a reference.
 pub fn copy<H: Host>(
     k: &Ctx<'_, H>,
@@ -256,9 +359,15 @@ pub fn copy<H: Host>(
 /// What is sent to `side` may go to somebody else from now on.
 pub fn lead_elsewhere<H: Host>(k: &Ctx<'_, H>, p: &Pair, side: Side) {
     let _held = Held::take(k, p);
+    mark(p, side);
+}
+
+/// Whoever may receive at `side` may also send from there.
+fn mark(p: &Pair, side: Side) {
     p.flights
         .exposed
         .fetch_or(bits(side, exposure::MARKED), AcqRel);
+    p.flights.mix(side.other());
 }
 
 /// From now on nothing of ringer's is sent to `side`. `true`: something may be queued there, so the caller
@@ -269,9 +378,7 @@ pub fn expose<H: Host>(k: &Ctx<'_, H>, p: &Pair, side: Side) -> bool {
         return false;
     }
     let held = Held::take(k, p);
-    p.flights
-        .exposed
-        .fetch_or(bits(side, exposure::MARKED), AcqRel);
+    mark(p, side);
     let empty = p.flights.is_empty(k.arena);
     drop(held);
     if empty {
@@ -292,7 +399,12 @@ pub fn exposed(p: &Pair, side: Side) {
 pub(super) fn clear<H: Host>(k: &Ctx<'_, H>, p: &Pair, mut f: impl FnMut(u32)) {
     let held = Held::take(k, p);
     let flights = &p.flights;
-    flights.exposed.store(0, Relaxed);
+    for word in [&flights.exposed, &flights.next]
+        .into_iter()
+        .chain(&flights.only)
+    {
+        word.store(0, Relaxed);
+    }
     let Some((at, bytes)) = flights.block() else {
         return;
     };
@@ -310,4 +422,6 @@ pub(super) fn clear<H: Host>(k: &Ctx<'_, H>, p: &Pair, mut f: impl FnMut(u32)) {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<Flights>() == 24);
+const _: () = assert!(core::mem::size_of::<Flights>() == 32);
+const _: () =
+    assert!(core::mem::offset_of!(Pair, flights) + core::mem::offset_of!(Flights, lock) == 64);

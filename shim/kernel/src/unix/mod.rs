@@ -154,7 +154,7 @@ pub struct Pair {
     _pad0: AtomicU32,
     /// What was sent along with messages.
     pub flights: flight::Flights,
-    _pad: [AtomicU64; 7],
+    _pad: [AtomicU64; 6],
     pub sockets: [Socket; 2],
     /// What each of them sends.
     pub queues: [Queue; 2],
