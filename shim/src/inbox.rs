@@ -111,10 +111,23 @@ fn open(entry: &Entry) -> Option<()> {
     }
     let uid = sys!(libc::SYS_getuid) as u32;
     signal::open(k.arena, k.me, k.host, s, entry.tls.task_slot.get(), uid);
+    meet_earlier(entry.tls, s);
     phase().store(phase::OPEN, Relaxed);
     blocked::forget(entry.tls);
     publish(entry.tls);
     Some(())
+}
+
+/// What is pending in the kernel already goes before what is left here later, or is one with it.
+fn meet_earlier(tls: &Tls, s: &State) {
+    HANDED_OVER.fetch_or(kernel_pending() & !REALTIME, Relaxed);
+    tls.sent_seen.set(s.sent.load(SeqCst).wrapping_sub(1));
+}
+
+fn kernel_pending() -> u64 {
+    let mut pending = 0u64;
+    sys!(libc::SYS_rt_sigpending, &raw mut pending, 8);
+    pending
 }
 
 /// One of libc's threads there is; others are known to nobody.
@@ -145,8 +158,7 @@ fn handed_over() -> u64 {
 
 #[cold]
 fn still_pending(set: u64) -> u64 {
-    let mut pending = 0u64;
-    sys!(libc::SYS_rt_sigpending, &raw mut pending, 8);
+    let pending = kernel_pending();
     HANDED_OVER.fetch_and(!set | pending, Relaxed);
     set & pending
 }
@@ -331,7 +343,10 @@ pub fn take_inside(tls: &Tls, set: u64) -> Option<Taken> {
 #[inline(always)]
 pub fn kernel_is_first(tls: &Tls, set: u64) -> bool {
     let left_here = state(tls).map_or(0, |s| s.taken.load(Relaxed));
-    if set & !left_here != 0 && kernel_has(set) {
+    // A standard one of a number that is left here may have come from outside the session, too: then
+    // the two are one.
+    let twice = set & pending(tls) & blocked::real(tls) & !REALTIME;
+    if set & !left_here | twice != 0 && kernel_pending() & set != 0 {
         return true;
     }
     if set & REALTIME == 0 {
@@ -342,16 +357,8 @@ pub fn kernel_is_first(tls: &Tls, set: u64) -> bool {
 }
 
 #[cold]
-fn kernel_has(set: u64) -> bool {
-    let mut pending = 0u64;
-    sys!(libc::SYS_rt_sigpending, &raw mut pending, 8);
-    pending & set != 0
-}
-
-#[cold]
 fn kernel_has_older(tls: &Tls, sent: u32) -> bool {
-    let mut pending = 0u64;
-    sys!(libc::SYS_rt_sigpending, &raw mut pending, 8);
+    let pending = kernel_pending();
     if pending & REALTIME == 0 {
         tls.sent_seen.set(sent);
     }

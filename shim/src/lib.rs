@@ -41,6 +41,7 @@ mod blockers;
 mod borrow;
 mod call;
 mod carrier;
+mod chosen;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod demotion;
@@ -72,6 +73,7 @@ mod siglog;
 mod signal;
 mod sockdiag;
 mod stacked;
+mod stubs;
 mod tls;
 mod trap;
 mod twin;

@@ -19,7 +19,7 @@ const SIGNALS: [i32; 3] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS];
 pub const NOTED: u32 = 1;
 pub const FORCED_DUE: u32 = 2;
 
-pub fn bit(sig: i32) -> u64 {
+pub const fn bit(sig: i32) -> u64 {
     1 << (sig - 1)
 }
 
@@ -255,9 +255,10 @@ pub fn forget(tls: &Tls) {
 }
 
 /// si_errno of a signal that one thread passes on to another: what the kernel sends leaves it 0.
-/// The second one is also a mark for the si_code, SI_USER, which only the kernel may use.
+/// The second one has also the si_code, in its last byte, if it is one that only the kernel may use.
 const PASSED_ON: u32 = 0x7269_6e67;
-const PASSED_ON_USER: u32 = PASSED_ON + 1;
+const PASSED_ON_KERNELS: u32 = 0x7267_6e00;
+const CODE: u32 = 0xff;
 
 /// si_code.
 ///
@@ -294,13 +295,19 @@ fn code_of(info: &Siginfo) -> i32 {
     *word as i32
 }
 
-fn pass_on(tid: u32, sig: i32, info: &Siginfo) -> bool {
+/// Sends it to another thread of this process. Whether that is there.
+pub fn pass_on(tid: u32, sig: i32, info: &Siginfo) -> bool {
     let mut info = *info;
-    let user = code_of(&info) >= 0;
+    let code = code_of(&info);
+    let kernels = code >= 0;
     let [first, second, ..] = &mut info;
-    let mark = if user { PASSED_ON_USER } else { PASSED_ON };
+    let mark = if kernels {
+        PASSED_ON_KERNELS | code as u32 & CODE
+    } else {
+        PASSED_ON
+    };
     *first = *first & 0xffff_ffff | u64::from(mark) << 32;
-    if user {
+    if kernels {
         *second = u64::from(libc::SI_QUEUE as u32);
     }
     let info = &raw const info;
@@ -311,7 +318,7 @@ fn pass_on(tid: u32, sig: i32, info: &Siginfo) -> bool {
 pub fn restore(errno: &mut u32, code: &mut i32) -> bool {
     match *errno {
         PASSED_ON => {}
-        PASSED_ON_USER => *code = libc::SI_USER,
+        kernels if kernels & !CODE == PASSED_ON_KERNELS => *code = (kernels & CODE) as i32,
         _ => return false,
     }
     *errno = 0;

@@ -275,3 +275,14 @@ pub fn pending_of_user() -> u32 {
     let text = buf.get(..n.max(0) as usize).unwrap_or(&[]);
     number_in(text, b"SigQ:").map_or(0, |n| n as u32)
 }
+
+/// Whether the kernel would tell the main thread to take this signal: it is there, is not stopped, and does not block
+/// it. (Linux v6.18 kernel/signal.c wants_signal) State and SigBlk in /proc/self/status, see proc(5).
+pub fn main_thread_takes(bit: u64) -> bool {
+    let mut buf = [0u8; 2048];
+    let n = slurp(&Path::new().text("/proc/self/status"), &mut buf);
+    let text = buf.get(..n.max(0) as usize).unwrap_or(&[]);
+    let state = field(text, b"State:").and_then(<[u8]>::first);
+    let is_there = state.is_some_and(|s| !matches!(s, b'Z' | b'X' | b'T' | b't'));
+    is_there && set_in(text, b"SigBlk:").is_some_and(|blocked| blocked & bit == 0)
+}

@@ -20,7 +20,7 @@ use crate::host;
 use crate::pass;
 use crate::pending::{self, bit, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, inbox, siglog, stacked};
+use crate::{blocked, chosen, inbox, siglog, stacked, stubs};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -42,11 +42,11 @@ pub const SA_SIGINFO: u64 = 4;
 pub const UNBLOCKABLE: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
 pub const SIG_DFL: usize = 0;
 pub const SIG_IGN: usize = 1;
-const NSIG: usize = 65;
+pub const NSIG: usize = 65;
 
 /// One action as the program set it. Read by handlers, so without a lock: `version` is odd while
 /// it is being changed.
-struct Action {
+pub struct Action {
     version: AtomicU64,
     handler: AtomicUsize,
     flags: AtomicU64,
@@ -55,11 +55,9 @@ struct Action {
 }
 
 static ACTIONS: [Action; NSIG] = [const { Action::none() }; NSIG];
-/// The last one that was a handler.
-static LAST: [Action; NSIG] = [const { Action::none() }; NSIG];
 
 impl Action {
-    const fn none() -> Action {
+    pub const fn none() -> Action {
         Action {
             version: AtomicU64::new(0),
             handler: AtomicUsize::new(0),
@@ -69,7 +67,7 @@ impl Action {
         }
     }
 
-    fn load(&self) -> KSigaction {
+    pub fn load(&self) -> KSigaction {
         loop {
             let version = self.version.load(Acquire);
             let action = KSigaction {
@@ -86,7 +84,7 @@ impl Action {
         }
     }
 
-    fn store(&self, a: &KSigaction) {
+    pub fn store(&self, a: &KSigaction) {
         self.version.fetch_add(1, AcqRel);
         self.handler.store(a.handler, Relaxed);
         self.flags.store(a.flags, Relaxed);
@@ -118,12 +116,12 @@ pub fn kernel_sigaction(
 }
 
 /// The action that the kernel gets for the program's: handlers become the trampoline.
-fn behind_trampoline(a: &KSigaction) -> KSigaction {
+fn behind_trampoline(sig: usize, a: &KSigaction) -> KSigaction {
     if a.handler == SIG_DFL || a.handler == SIG_IGN {
         return *a;
     }
     KSigaction {
-        handler: trampoline as *const () as usize,
+        handler: stubs::entrance(sig, a),
         flags: a.flags | SA_SIGINFO | SA_RESTORER,
         restorer: gate::ringer_restore_rt as *const () as usize,
         mask: a.mask & !FORCED,
@@ -138,21 +136,18 @@ pub fn wrap_all() {
         }
         let mut now = KSigaction::default();
         if kernel_sigaction(sig, None, Some(&mut now)) < 0
-            || now.handler == trampoline as *const () as usize
+            || stubs::number_of(now.handler).is_some()
         {
             continue;
         }
         set_action(sig, &now);
         if now.handler != SIG_DFL && now.handler != SIG_IGN {
-            kernel_sigaction(sig, Some(&behind_trampoline(&now)), None);
+            kernel_sigaction(sig, Some(&behind_trampoline(sig, &now)), None);
         }
     }
 }
 
 pub fn set_action(sig: usize, a: &KSigaction) {
-    if let Some(last) = LAST.get(sig).filter(|_| a.handler > SIG_IGN) {
-        last.store(a);
-    }
     if let Some(slot) = ACTIONS.get(sig) {
         slot.store(a);
     }
@@ -163,7 +158,7 @@ pub fn set_action(sig: usize, a: &KSigaction) {
 pub fn reinstall(sig: usize) {
     let a = action(sig);
     if a.flags & SA_RESETHAND != 0 && a.handler > SIG_IGN {
-        kernel_sigaction(sig, Some(&behind_trampoline(&a)), None);
+        kernel_sigaction(sig, Some(&behind_trampoline(sig, &a)), None);
     }
 }
 
@@ -215,7 +210,7 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
             if new.handler != SIG_DFL && new.handler != SIG_IGN {
                 set_action(sig, new);
             }
-            let ret = kernel_sigaction(sig, Some(&behind_trampoline(new)), Some(old));
+            let ret = kernel_sigaction(sig, Some(&behind_trampoline(sig, new)), Some(old));
             set_action(sig, if ret == 0 { new } else { &before });
             if ret == 0 {
                 siglog::action(sig, new.handler, new.flags);
@@ -226,7 +221,7 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
             ret
         }
     };
-    if ret == 0 && old.handler == trampoline as *const () as usize {
+    if ret == 0 && stubs::number_of(old.handler).is_some() {
         // What the program set is what it reads back.
         *old = before;
     }
@@ -235,15 +230,21 @@ pub fn rt_sigaction(sig: usize, new: Option<&KSigaction>, old: &mut KSigaction) 
 
 type Handler = extern "C" fn(i32, *mut Siginfo, *mut libc::ucontext_t);
 
-/// The real handler of every signal that the program handles.
-pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+/// The real handler of every signal that the program handles, by the stub with this number.
+pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t, stub: usize) {
     let tls = tls();
+    // SAFETY: the kernel's frame.
+    pending::restore_info(unsafe { &mut *info });
     // SAFETY: the kernel's frame.
     unsafe { pass::show_program(tls, uc) };
     // SAFETY: as above.
     let below = unsafe { stacked::below(uc) };
     if below.is_some_and(|below| below.in_force(0, tls.left.get()) & bit(sig) != 0) {
         blocked::defer(sig, info, uc);
+        return;
+    }
+    // SAFETY: as above.
+    if unsafe { chosen::is_given_to_main(tls, sig, info, uc) } {
         return;
     }
     if blocked::bounce(tls, sig, info, uc) {
@@ -253,24 +254,26 @@ pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::uconte
         note(tls, sig, info, uc);
         return;
     }
-    call_handler(tls, sig, info, uc);
+    call_handler(tls, sig, info, uc, &stubs::action(sig as usize, stub));
 }
 
-/// Calls the program's handler, with dispatch on whatever it interrupted, and with its own view of
+/// Calls the program's handler, that of `a`, with dispatch on whatever it interrupted, and with its own view of
 /// the forced signals, in its mask and in the frame's.
-pub fn call_handler(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
-    let mut a = action(sig as usize);
+pub fn call_handler(
+    tls: &Tls,
+    sig: i32,
+    info: *mut Siginfo,
+    uc: *mut libc::ucontext_t,
+    a: &KSigaction,
+) {
     if a.handler == SIG_DFL || a.handler == SIG_IGN {
-        // Changed since the kernel pushed this frame, by a handler on top of it, say.
-        a = LAST.get(sig as usize).map_or(a, Action::load);
-        if a.handler == SIG_DFL || a.handler == SIG_IGN {
-            return;
-        }
+        return;
     }
-    if a.flags & SA_RESETHAND != 0 {
+    // (A handler on top of this frame may have set another action.)
+    if a.flags & SA_RESETHAND != 0 && action(sig as usize) == *a {
         let reset = KSigaction {
             handler: SIG_DFL,
-            ..a
+            ..*a
         };
         set_action(sig as usize, &reset);
     }
@@ -403,7 +406,11 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     tls.restart.set(u32::from(a.flags & SA_RESTART != 0));
     if a.flags & SA_RESETHAND != 0 {
         // The kernel has just reset it; it must still be there when the signal comes again.
-        kernel_sigaction(sig as usize, Some(&behind_trampoline(&a)), None);
+        kernel_sigaction(
+            sig as usize,
+            Some(&behind_trampoline(sig as usize, &a)),
+            None,
+        );
     }
     let (pid, tid) = (host::getpid(), host::gettid());
     let ret = sys!(libc::SYS_rt_tgsigqueueinfo, pid, tid, sig, &raw const info);

@@ -3,7 +3,7 @@
 use crate::arm::FORCED;
 use crate::pending::bit;
 use crate::tls::Siginfo;
-use crate::{signal, trap};
+use crate::{signal, stubs, trap};
 
 /// No more frames than there are signals.
 const MOST: usize = 64;
@@ -55,14 +55,18 @@ pub unsafe fn below(mut uc: *mut libc::ucontext_t) -> Option<Below> {
         let info = unsafe { *info } as *const Siginfo;
         // SAFETY: as above.
         let forced = || unsafe { trap::is_forced_frame(rip, info) };
-        if rip != signal::trampoline as *const () as usize && !forced() {
+        let stub = stubs::number_of(rip);
+        if stub.is_none() && !forced() {
             break;
         }
         // SAFETY: as above.
         let sig = unsafe { signal::register_of(uc, libc::REG_RDI) };
         // SAFETY: as above.
         let sig = unsafe { *sig } as i32;
-        let a = signal::action(sig as usize);
+        let a = stub.map_or_else(
+            || signal::action(sig as usize),
+            |stub| stubs::action(sig as usize, stub),
+        );
         let own = if a.flags & signal::SA_NODEFER == 0 {
             bit(sig)
         } else {

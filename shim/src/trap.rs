@@ -192,6 +192,11 @@ pub unsafe fn is_forced_frame(rip: usize, info: *const Siginfo) -> bool {
         || rip == on_sigsys as *const () as usize && is_sent_sigsys()
 }
 
+/// Whether a trap begins there: nothing of it has been done.
+pub fn is_entrance(rip: usize) -> bool {
+    rip == on_sigsys as *const () as usize
+}
+
 extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     // SAFETY: the kernel's frame.
     let rip = unsafe { signal::rip_of(uc) };
@@ -238,7 +243,7 @@ fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
             unsafe { signal::end_wait(uc) };
             return;
         }
-        signal::call_handler(tls, sig, info, uc);
+        signal::call_handler(tls, sig, info, uc, &action);
         return;
     }
     // Default, or a fault that is blocked or ignored: it kills, with the true status. A fault

@@ -342,22 +342,59 @@ cases!(handlers_within_handlers, {
     }
 });
 
-deviates!(
-    a_frame_that_was_pushed_keeps_its_action,
-    "action-of-a-pushed-frame",
-    {
-        extern "C" fn first(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
-        extern "C" fn second(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+/// Unblocks SIGHUP and SIGTERM, which are pending: both frames are pushed, SIGTERM's on top.
+fn push_two_frames() {
+    sig::block(u64::MAX);
+    sig::kill(getpid(), SIGHUP).unwrap();
+    sig::kill(getpid(), SIGTERM).unwrap();
+    sig::set_mask(0);
+}
+
+cases!(a_frame_that_was_pushed_keeps_its_action, {
+    "its handler" => {
+        extern "C" fn on_top(n: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+            signal::handle(SIGHUP, 0, never);
+            journal::note(n, info, context);
+        }
+        extern "C" fn never(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
             panic!("set after the frame was pushed");
         }
-        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
-            signal::handle(SIGHUP, 0, second);
-        }
-        signal::handle(SIGHUP, 0, first);
+        journal::on(SIGHUP, 0);
         signal::handle(SIGTERM, 0, on_top);
-        sig::block(u64::MAX);
-        sig::kill(getpid(), SIGHUP).unwrap();
-        sig::kill(getpid(), SIGTERM).unwrap();
-        sig::set_mask(0); // both frames are pushed, and SIGTERM's is on top
+        push_two_frames();
+        assert_eq!(journal::numbers(), [SIGTERM, SIGHUP]);
     }
-);
+    "also if it is to be ignored from now on" => {
+        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            sig::ignore(SIGHUP);
+        }
+        journal::on(SIGHUP, 0);
+        signal::handle(SIGTERM, 0, on_top);
+        push_two_frames();
+        assert_eq!(journal::numbers(), [SIGHUP]);
+    }
+    "its mask, and the next one has the new action" => {
+        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            for mask in [bit(RTMIN), bit(RTMAX), bit(SIGUSR1)] {
+                journal::on_masked(SIGHUP, SA_NODEFER, mask);
+            }
+        }
+        journal::on_masked(SIGHUP, 0, bit(SIGUSR2));
+        signal::handle(SIGTERM, 0, on_top);
+        push_two_frames();
+        assert_eq!(journal::only().blocked, bits(&[SIGHUP, SIGUSR2]));
+        sig::kill(getpid(), SIGHUP).unwrap();
+        assert_eq!(journal::last().blocked, bit(SIGUSR1));
+    }
+    "with SA_RESETHAND the action that was set on top of it stays" => {
+        extern "C" fn on_top(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+            assert_eq!(sig::action(SIGHUP).unwrap().handler, libc::SIG_DFL);
+            journal::on(SIGHUP, 0);
+        }
+        journal::on(SIGHUP, libc::SA_RESETHAND);
+        signal::handle(SIGTERM, 0, on_top);
+        push_two_frames();
+        sig::kill(getpid(), SIGHUP).unwrap();
+        assert_eq!(journal::numbers(), [SIGHUP, SIGHUP]);
+    }
+});

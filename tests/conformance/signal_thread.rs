@@ -1,7 +1,7 @@
 //! Signals among threads: who gets what is for the process, and nothing lost nor reordered.
 //! See pthreads(7), signal(7), pthread_kill(3).
 
-use libc::{SIGHUP, SIGTERM};
+use libc::{SA_NODEFER, SIGHUP, SIGTERM};
 use ringer_support::prelude::*;
 use sig::{bit, bits, RTMIN};
 use std::thread::JoinHandle;
@@ -156,6 +156,55 @@ cases!(what_is_for_the_process, {
         }
         s.set(511, 1);
         threads.into_iter().for_each(|t| t.join().unwrap());
+    }
+    "goes to the first thread also while others make system calls" => {
+        journal::on(SIGUSR1, SA_NODEFER);
+        let s = Shared::new();
+        let child = fork_run(|| {
+            let busy: Vec<_> = (0..2)
+                .map(|_| std::thread::spawn(move || {
+                    while s.get(1) == 0 {
+                        // SAFETY: no arguments.
+                        unsafe { libc::syscall(libc::SYS_getppid) };
+                        s.bump(2);
+                    }
+                }))
+                .collect();
+            s.wait_for(2, 100);
+            s.set(0, 1);
+            s.wait_for(1, 1);
+            busy.into_iter().for_each(|t| t.join().unwrap());
+        });
+        s.wait_for(0, 1);
+        for n in 1..=200 {
+            child.kill(SIGUSR1);
+            journal::wait_for(n);
+            let event = journal::last();
+            assert_eq!((event.tid, event.pid()), (child.pid(), getpid()));
+        }
+        s.set(1, 1);
+        child.succeeds();
+    }
+    "goes to another thread that makes system calls if the first blocks it" => {
+        journal::on(SIGUSR1, SA_NODEFER);
+        let s = Shared::new();
+        sig::block(bit(SIGUSR1));
+        let busy = std::thread::spawn(move || {
+            sig::unblock(bit(SIGUSR1));
+            s.set(0, gettid() as u64);
+            while s.get(1) == 0 {
+                // SAFETY: no arguments.
+                unsafe { libc::syscall(libc::SYS_getppid) };
+            }
+        });
+        s.wait_for(0, 1);
+        for n in 1..=100 {
+            sig::kill(getpid(), SIGUSR1).unwrap();
+            journal::wait_for(n);
+            assert_eq!(journal::last().tid, s.get(0) as i32);
+        }
+        s.set(1, 1);
+        busy.join().unwrap();
     }
     "never goes to a thread that blocks it" => {
         journal::on(SIGUSR1, 0);

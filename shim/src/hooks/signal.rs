@@ -228,6 +228,8 @@ redhook::hook! {
         let sig = unsafe { real::sigtimedwait(set, told, timeout) };
         if sig > 0 {
             // SAFETY: the kernel has written it.
+            crate::pending::restore_info(unsafe { &mut *told.cast() });
+            // SAFETY: as above.
             siglog::accepted_from_kernel(sig, unsafe { &*told.cast() });
         }
         sig
