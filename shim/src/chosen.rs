@@ -5,8 +5,6 @@
 //! look. A trap makes it look: the kernel, having delivered SIGSYS, looks for more. So what is for the process, and comes where a
 //! trap has just begun, is handed to the main thread, with its siginfo, if the kernel would have preferred that.
 
-use ringer_kernel::signal::SYNCHRONOUS;
-
 use crate::pending::{self, bit};
 use crate::signal::{reinstall, rip_of};
 use crate::tls::{Siginfo, Tls};
@@ -59,11 +57,13 @@ fn give(sig: i32, info: *const Siginfo) -> bool {
 /// pthread_sigqueue(3).)
 fn is_for_process(pid: u32, sig: i32, info: &Siginfo) -> bool {
     // SAFETY: a whole siginfo.
-    let (code, sender) = unsafe { (pending::code_at(info), pending::sender_at(info)) };
+    let code = unsafe { pending::code_at(info) };
+    // SAFETY: as above.
+    let sender = unsafe { pending::sender_at(info) };
     match code {
         // For what this thread has written. (fs/pipe.c, mm/filemap.c: `send_sig(.., current, 0)`)
         libc::SI_USER => !matches!(sig, libc::SIGPIPE | libc::SIGXFSZ) || sender != pid,
-        libc::SI_KERNEL => BY_KERNEL & !SYNCHRONOUS & bit(sig) != 0,
+        libc::SI_KERNEL => BY_KERNEL & bit(sig) != 0,
         _ => sig == libc::SIGCHLD && code > 0,
     }
 }

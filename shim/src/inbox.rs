@@ -426,7 +426,8 @@ pub fn keep(tls: &Tls, sig: i32, private: bool, info: &Siginfo) -> Option<isize>
     }
     let s = state(tls)?;
     let entry = Entry::enter();
-    let sent = crate::call::kill::leave_in(&entry, s, sig, private, info);
+    let opened = s.opened.load(Relaxed);
+    let sent = crate::call::kill::leave_in(&entry, (s, opened), sig, private, info);
     let _ = entry.leave();
     sent
 }
@@ -441,13 +442,14 @@ pub fn is_ignored(sig: i32) -> bool {
     a.handler == action::SIG_IGN || a.handler == action::SIG_DFL && by_default
 }
 
-/// The state of the process with this number, for its sender. Only one that is sure to look.
-pub fn of_other(pid: u32) -> Option<&'static State> {
-    known(pid).filter(|s| s.is_open())
+/// The state of the process with this number, for its sender, and [`State::opened`] before that was certain.
+/// Only one that is sure to look.
+pub fn of_other(pid: u32) -> Option<(&'static State, u32)> {
+    known(pid).filter(|(s, _)| s.is_open())
 }
 
 /// As [`of_other`], also if it looks here no more, or not just now.
-pub fn known(pid: u32) -> Option<&'static State> {
+pub fn known(pid: u32) -> Option<(&'static State, u32)> {
     use ringer_kernel::task;
     static LAST: AtomicU32 = AtomicU32::new(0);
     let arena = attach::arena()?;
@@ -462,7 +464,8 @@ pub fn known(pid: u32) -> Option<&'static State> {
         is_it(slot)
     })?;
     let s = &p.signals;
+    let opened = s.opened.load(SeqCst);
     let thread = task::task(arena, s.task.load(Relaxed))?;
     let alive = thread.surely_alive() && thread.pid.load(Relaxed) == pid;
-    alive.then_some(s)
+    (alive && p.pid.load(Relaxed) == pid).then_some((s, opened))
 }

@@ -10,6 +10,8 @@ use crate::sys::{process, procfs, signal};
 
 /// What neither ends nor sleeps for so long hangs.
 const LIMIT: Duration = Duration::from_secs(4);
+/// In the number of a turn in which all settle once more.
+const AGAIN: u32 = 1 << 31;
 /// Between two looks at one who seems to sleep.
 const PAUSE: Duration = Duration::from_micros(200);
 /// So many looks in a row have to find it asleep.
@@ -49,7 +51,11 @@ impl Referee {
             }
             let settles = self.one(at, who, step.call.reaches_others());
             if settles {
-                self.settle(at);
+                self.settle(at as u32 * 2 + 3);
+                if self.are_threads() {
+                    // One may have left to another what that one passed by.
+                    self.settle((at as u32 * 2 + 3) | AGAIN);
+                }
             }
             self.look_at_who_waits(at);
             if self.page.hangs.load(Acquire) != 0 || self.is_left_to_chance(program) {
@@ -95,16 +101,23 @@ impl Referee {
         true
     }
 
+    /// Whether two actors are of one process.
+    fn are_threads(&self) -> bool {
+        let pids = (0..ACTORS).map(|who| self.pid(who)).filter(|pid| *pid != 0);
+        let mut pids: Vec<i32> = pids.collect();
+        pids.sort_unstable();
+        pids.windows(2).any(|two| two[0] == two[1])
+    }
+
     /// Who is free passes the kernel once.
-    fn settle(&mut self, at: usize) {
-        let turn = at as u32 * 2 + 3;
+    fn settle(&mut self, turn: u32) {
         let all: Vec<usize> = (0..ACTORS).filter(|a| self.is_free(*a)).collect();
         all.iter().for_each(|a| self.call(*a, turn));
         for who in all {
             match self.wait(who, turn, u32::MAX) {
                 Turn::Done => {}
                 Turn::Died => self.actors[who] = Life::Gone,
-                Turn::Sleeps | Turn::Hangs => self.hangs(at),
+                Turn::Sleeps | Turn::Hangs => self.hangs((turn & !AGAIN) as usize / 2 - 1),
             }
         }
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use ringer_kernel::signal::sigqueue::Sending;
 use ringer_kernel::signal::{self, bit, Pushed, Sent, Siginfo, State};
 use ringer_kernel::task;
@@ -47,6 +49,7 @@ fn sending(sig: i32, private: bool, info: &Siginfo) -> Sending<'_> {
         id: 0,
         cause: 0,
         limit: 1000,
+        opened: 1,
     }
 }
 
@@ -154,6 +157,30 @@ fn who_does_not_block_it_gets_it_from_the_kernel() {
         kit.take(!0),
         Some((10, 0)),
         "what was pending comes out of a closed one"
+    );
+}
+
+#[test]
+fn nothing_is_left_for_the_next_process_of_a_slot() {
+    let kit = Kit::new();
+    let info = info(0);
+    let w = &kit.world;
+    let send = |opened| {
+        let mut what = sending(10, false, &info);
+        what.opened = opened;
+        signal::send(w.arena, kit.me.owner, w.host, kit.state, &what)
+    };
+    let looked_up = kit.state.opened.load(SeqCst);
+    assert_eq!(send(looked_up), Sent::Queued);
+    signal::open(w.arena, kit.me.owner, w.host, kit.state, 1, 0);
+    kit.state.publish(!0);
+    assert_eq!(send(looked_up), Sent::Kernel);
+    assert_eq!(kit.state.pending(), 0);
+    assert_eq!(send(looked_up + 1), Sent::Queued);
+    assert_eq!(
+        send(looked_up),
+        Sent::Kernel,
+        "it does not meet one of its number"
     );
 }
 

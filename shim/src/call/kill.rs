@@ -13,7 +13,7 @@ use crate::attach;
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::tls::{tls, Tls};
-use crate::{blocked, frame, host, inbox, procfs, siglog, signal as action, user};
+use crate::{blocked, frame, host, inbox, procfs, siglog, signal as action};
 
 /// For whom a signal is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +41,7 @@ pub fn change_user(tls: &Tls) {
     }
 }
 
-fn uid() -> u32 {
+pub fn uid() -> u32 {
     match UID.load(Relaxed) {
         0 => {
             let uid = sys!(libc::SYS_getuid) as u32;
@@ -155,21 +155,21 @@ pub fn to_self(tls: &Tls, sig: i32, whom: For, code: i32, value: u64) -> Option<
 
 /// A signal to another process of the session. `None`: by the kernel.
 pub fn to_other(tls: &Tls, pid: i32, sig: i32, code: i32, value: u64) -> Option<isize> {
-    let s = inbox::of_other(pid as u32)?;
+    let (s, opened) = inbox::of_other(pid as u32)?;
     if s.uid.load(Relaxed) != uid() || tls.in_vfork.get() != 0 {
         return None;
     }
     let info = info(sig, code, attach::pid()?, value);
     let entry = Entry::enter();
-    let sent = leave_in(&entry, s, sig, false, &info);
+    let sent = leave_in(&entry, (s, opened), sig, false, &info);
     let _ = entry.leave();
     sent
 }
 
-/// Leaves a signal in an inbox. `None`: the kernel is to send it.
+/// Leaves a signal in an inbox, if that is still the one that was looked for. `None`: the kernel is to send it.
 pub fn leave_in(
     entry: &Entry,
-    s: &State,
+    (s, opened): (&State, u32),
     sig: i32,
     private: bool,
     info: &Siginfo,
@@ -190,6 +190,7 @@ pub fn leave_in(
         id,
         cause,
         limit: room(s),
+        opened,
     };
     let sent = signal::send(k.arena, k.me, k.host, s, &what);
     siglog::left(&k, s, &what, tsc, sent);
@@ -231,27 +232,10 @@ pub fn sigqueue(pid: i32, sig: i32, value: u64) -> Option<isize> {
 /// arena later does not overtake it.
 pub fn kernel_sends(pid: i32, sig: i32) {
     if pid > 0 && sig >= signal::SIGRTMIN {
-        if let Some(s) = inbox::known(pid as u32) {
+        if let Some((s, _)) = inbox::known(pid as u32) {
             inbox::wait_while_draining(s);
             s.sent.fetch_add(1, SeqCst);
         }
-    }
-}
-
-/// A call by number that sends a signal, which the kernel is about to serve.
-pub fn passes(entry: &Entry, nr: i64, [a, b, c, d, ..]: [usize; 6]) {
-    let given = |at: usize| user::fetch::<[i32; 3]>(at).map_or(0, |[_, _, code]| code);
-    let (pid, tid, sig, code) = match nr {
-        libc::SYS_kill => (a, 0, b, libc::SI_USER),
-        libc::SYS_tkill => (a, a, b, libc::SI_TKILL),
-        libc::SYS_tgkill => (a, b, c, libc::SI_TKILL),
-        libc::SYS_rt_sigqueueinfo => (a, 0, b, given(c)),
-        _ => (a, b, c, given(d)),
-    };
-    let (pid, sig) = (pid as i32, sig as i32);
-    if bit(sig) != 0 {
-        kernel_sends(pid, sig);
-        siglog::passes(entry, (pid, tid as i32), sig, code);
     }
 }
 

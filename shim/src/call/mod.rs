@@ -10,6 +10,7 @@ pub mod fifo;
 pub mod io;
 pub mod kernel_wait;
 pub mod kill;
+pub mod kill_by_number;
 pub mod mask;
 pub mod message;
 pub mod mlock;

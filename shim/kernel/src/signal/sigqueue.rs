@@ -92,6 +92,8 @@ pub struct Sending<'a> {
     pub cause: u64,
     /// Most entries that the queue may have. (RLIMIT_SIGPENDING, setrlimit(2))
     pub limit: u32,
+    /// [`State::opened`] when the target was looked for.
+    pub opened: u32,
 }
 
 fn entry(arena: &Arena, raw: u32) -> Option<&'static SigQueue> {

@@ -41,7 +41,9 @@ pub struct State {
     /// 1: the process hands what is here to the kernel. Who sends by the kernel waits a moment, so that
     /// he does not overtake himself.
     pub draining: AtomicU32,
-    _pad: AtomicU32,
+    /// How often it was opened. Who sends compares it with what it was when he looked for the target: the slot
+    /// may have become another process's.
+    pub opened: AtomicU32,
 }
 
 const _: () = assert!(core::mem::size_of::<State>() == 80);
@@ -110,6 +112,7 @@ pub fn open(arena: &Arena, me: OwnerId, host: &impl Host, s: &State, task: u32, 
     s.task.store(task, Relaxed);
     s.uid.store(uid, Relaxed);
     s.draining.store(0, Relaxed);
+    s.opened.fetch_add(1, SeqCst); // before what an earlier process was sent is thrown away
     free_all(arena, me, host, s);
     arena.header().signals_opened.fetch_add(1, Relaxed);
 }
@@ -145,7 +148,8 @@ pub fn free_all(arena: &Arena, me: OwnerId, host: &impl Host, s: &State) {
 
 /// Leaves a signal for the process, if it blocks it and looks here.
 pub fn send(arena: &Arena, me: OwnerId, host: &impl Host, s: &State, what: &Sending<'_>) -> Sent {
-    let wanted = || published::is_taken(&s.taken, bit(what.sig) & !NEVER);
+    let is_it = || s.opened.load(SeqCst) == what.opened;
+    let wanted = || published::is_taken(&s.taken, bit(what.sig) & !NEVER) && is_it();
     if !wanted() {
         return Sent::Kernel;
     }
@@ -153,12 +157,19 @@ pub fn send(arena: &Arena, me: OwnerId, host: &impl Host, s: &State, what: &Send
     let bits = if what.private { &s.private } else { &s.shared };
     let looks = !planted(Bug::SignalNotCoalesced) && !planted(Bug::SignalKeepsLastInfo);
     if looks && what.sig < super::SIGRTMIN && bits.load(SeqCst) & bit(what.sig) != 0 {
-        return Sent::Coalesced;
+        return if is_it() {
+            Sent::Coalesced
+        } else {
+            Sent::Kernel
+        };
     }
     if what.sig >= super::SIGRTMIN && s.count.load(Relaxed) >= what.limit {
-        return Sent::Full;
+        return if is_it() { Sent::Full } else { Sent::Kernel };
     }
-    let pushed = push(arena, me, host, s, what);
+    let push = || is_it().then(|| sigqueue::push(arena, me, host, s, what));
+    let Some(pushed) = locked(arena, me, host, s, push) else {
+        return Sent::Kernel;
+    };
     match pushed {
         _ if wanted() => match pushed {
             Pushed::Queued(_) => Sent::Queued,
