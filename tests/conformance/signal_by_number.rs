@@ -126,10 +126,14 @@ cases!(a_child_that_inherits_what_is_blocked, {
             let values: Vec<u64> = take_all(RTMIN).iter().map(|(_, value)| *value).collect();
             assert_eq!(values, (0..20).collect::<Vec<_>>());
         });
-        (0..10).for_each(|n| drop(sig::sigqueue(child.pid(), RTMIN, n).unwrap()));
+        for n in 0..10 {
+            sig::sigqueue(child.pid(), RTMIN, n).unwrap();
+        }
         s.set(0, 1);
         s.wait_for(1, 1);
-        (10..20).for_each(|n| drop(sig::sigqueue(child.pid(), RTMIN, n).unwrap()));
+        for n in 10..20 {
+            sig::sigqueue(child.pid(), RTMIN, n).unwrap();
+        }
         s.set(2, 1);
         child.succeeds();
     }
