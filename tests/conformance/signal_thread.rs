@@ -161,16 +161,18 @@ cases!(what_is_for_the_process, {
         journal::on(SIGUSR1, SA_NODEFER);
         let s = Shared::new();
         let child = fork_run(|| {
-            let busy: Vec<_> = (0..2)
-                .map(|_| std::thread::spawn(move || {
+            let busy: Vec<_> = [2, 3]
+                .map(|word| std::thread::spawn(move || {
                     while s.get(1) == 0 {
                         // SAFETY: no arguments.
                         unsafe { libc::syscall(libc::SYS_getppid) };
-                        s.bump(2);
+                        s.bump(word);
                     }
                 }))
-                .collect();
+                .into();
+            // (A thread that begins changes its mask, and so looks at what is pending.)
             s.wait_for(2, 100);
+            s.wait_for(3, 100);
             s.set(0, 1);
             s.wait_for(1, 1);
             busy.into_iter().for_each(|t| t.join().unwrap());
