@@ -310,3 +310,22 @@ both_worlds!(a_connection_keeps_its_names_when_its_peer_has_gone, {
         assert!(names() == before);
     }
 });
+
+both_worlds!(a_listener_that_has_gone_is_told_before_a_bad_message, {
+    use ringer_support::connection::early;
+    let long = vec![0; 300_000];
+    for kind in CONNECTED {
+        let (s, c) = early(kind);
+        signal::ignore(SIGPIPE);
+        assert_eq!(send_nothing_readable(&c), Err(EFAULT));
+        if kind == SOCK_SEQPACKET {
+            assert_eq!(send(&c, &long, 0), Err(EMSGSIZE));
+        }
+        drop(s);
+        match kind {
+            SOCK_SEQPACKET => assert_eq!(send(&c, &long, 0), Err(ECONNRESET)),
+            _ => assert_eq!(send_nothing_readable(&c), Err(EPIPE)),
+        }
+        assert_eq!(send(&c, b"x", 0), Err(EPIPE));
+    }
+});
