@@ -72,6 +72,10 @@ pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bo
         };
         crate::gate::sys!(libc::SYS_nanosleep, &raw const moment, 0);
     }
+    // Who has gone may have handed it over before that.
+    if s.pair.mode.load(Acquire) == mode::KERNEL {
+        return true;
+    }
     let real = |bits| peer::become_widowed(fd, s, bits);
     if unix::demote::demote_widowed(k, s.pair, s.side, real, cause) {
         return true;
