@@ -31,13 +31,24 @@ fn the_same_seed_is_the_same_program() {
     assert!(printed(&["--programs", "2"]).starts_with(&one));
 }
 
+/// Which programs a seed makes depends on what they use.
+const OLDEST: &str = "pipe,signal,eventfd,unix,mq,sysv";
+
 #[test]
 fn a_program_is_c_that_compiles_and_runs() {
     let file = Scratch::new("fuzz.c");
     let program = Scratch::new("fuzz");
     std::fs::write(
         &file.0,
-        printed(&["--programs", "1", "--c", "--steps", "30"]),
+        printed(&[
+            "--programs",
+            "1",
+            "--c",
+            "--steps",
+            "30",
+            "--objects",
+            OLDEST,
+        ]),
     )
     .unwrap();
     let mut cc = std::process::Command::new("cc");
@@ -55,6 +66,24 @@ fn a_program_is_c_that_compiles_and_runs() {
     // From step 14 on the only actor may wait for a signal, which natively it does for ever.
     assert!(said.lines().any(|line| line.starts_with(" 13  ")), "{said}");
     assert!(out.status.success());
+}
+
+#[test]
+fn named_sockets_are_c_that_compiles() {
+    let file = Scratch::new("fuzz-named.c");
+    let options = [
+        "--programs",
+        "1",
+        "--c",
+        "--steps",
+        "200",
+        "--objects",
+        "named,pipe",
+    ];
+    std::fs::write(&file.0, printed(&options)).unwrap();
+    let mut cc = std::process::Command::new("cc");
+    let cc = output(cc.args(["-Wall", "-Werror", "-fsyntax-only", file.path()]));
+    assert!(cc.status.success(), "{}", stderr(&cc));
 }
 
 /// What is no program is said to be none.

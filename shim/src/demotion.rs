@@ -72,6 +72,10 @@ pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bo
         };
         crate::gate::sys!(libc::SYS_nanosleep, &raw const moment, 0);
     }
+    // Who has gone may have handed it over before that.
+    if s.pair.mode.load(Acquire) == mode::KERNEL {
+        return true;
+    }
     let real = |bits| peer::become_widowed(fd, s, bits);
     if unix::demote::demote_widowed(k, s.pair, s.side, real, cause) {
         return true;
@@ -87,6 +91,42 @@ pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bo
             || s.pair.is_connection() // a new one would not have its name
             || peer::is_shared(k, s));
     told || peer::replace(k, p, s)
+}
+
+/// `fd` is about to be closed. If it is the last one of its socket, and leaves behind what ringer could not
+/// make known to everybody who asks for it, the kernel has the pair from here on: that something was not read
+/// (ECONNRESET, and an error for each that polls); datagrams, of which no twin tells; and what was sent over a
+/// connection, for no new socket could have its name.
+pub fn before_close(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) {
+    let FileRef::Socket(s) = f else { return };
+    let (p, side, other) = (s.pair, s.side(), s.side().other());
+    let by_twin = p.type_of().is_connected() && !p.is_connection();
+    let leaves = p.has_reset(k.arena, other) || (!by_twin && !p.from(side).is_empty());
+    if !leaves || !p.is_served() {
+        return;
+    }
+    let is_last = s.file.refs.load(Acquire) <= 1 && p.socket(side).files.load(Acquire) <= 1;
+    if is_last && p.socket(other).files.load(Acquire) != 0 {
+        if let Some(twin) = Sockets::of(k, fd, &s.id()) {
+            let _ = unix::demote::demote(k, p, &twin, Cause::LeftBehind);
+        }
+    }
+}
+
+/// As [`before_close`], of all that a new program will not inherit.
+pub fn before_exec(entry: &Entry) {
+    let (Some(p), Some(k)) = (entry.process(), entry.ctx(-1)) else {
+        return;
+    };
+    fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
+        if let Some(f @ FileRef::Socket(_)) = FileRef::of(k.arena, slot) {
+            if crate::gate::sys!(libc::SYS_fcntl, fd, libc::F_GETFD) & libc::FD_CLOEXEC as isize
+                != 0
+            {
+                before_close(&k, fd, &f);
+            }
+        }
+    });
 }
 
 /// Demotes the eventfd that `fd` names. `true`: the kernel serves it now.

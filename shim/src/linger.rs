@@ -18,7 +18,7 @@
 
 use core::sync::atomic::{fence, AtomicU32, Ordering::*};
 
-use ringer_kernel::file;
+use ringer_kernel::file::{self, FileRef};
 use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, Task};
@@ -136,6 +136,14 @@ fn mine<'k>(k: &Ctx<'k, Shim>, slot: u32) -> impl Iterator<Item = &'static Task>
         .filter(move |t| t.process.load(Relaxed) == slot)
 }
 
+/// What is kept open for calls of the process in `slot`: descriptions, and the numbers of the duplicates.
+pub fn kept<'k>(k: &Ctx<'k, Shim>, slot: u32) -> impl Iterator<Item = (u32, i32)> + 'k {
+    mine(k, slot).filter_map(|t| {
+        let linger = t.linger.load(Acquire);
+        Some((linger as u32, number(linger)?))
+    })
+}
+
 /// The number under which this thread's twin is kept open. `None`: it never was closed.
 pub fn stand_in() -> Option<i32> {
     // SAFETY: null, or this thread's slot in the arena, which stays mapped.
@@ -157,6 +165,9 @@ fn number(linger: u64) -> Option<i32> {
 pub fn done(k: &Ctx<'_, Shim>, task: &Task) {
     let linger = task.linger.swap(0, SeqCst);
     if let Some(hidden) = known(linger) {
+        if let Some(f) = FileRef::of(k.arena, linger as u32) {
+            crate::demotion::before_close(k, hidden, &f);
+        }
         about_to_close(k.arena, linger as u32);
         close_hidden(hidden);
         forget_descriptor(k, linger as u32, |_| true);

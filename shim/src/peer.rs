@@ -2,7 +2,7 @@
 //! Only through it can what the peer has sent be put into the real socket, when the pair goes to the
 //! kernel.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicU32, Ordering::*};
 
 use ringer_kernel::file::{fd_table, FileRef, SocketId};
 use ringer_kernel::pipe::Ctx;
@@ -81,8 +81,8 @@ impl Sockets {
     pub fn of(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId) -> Option<Sockets> {
         let borrowing = Borrowing::begin();
         let other = s.side.other();
-        let mine = crate::attach::process(crate::tls::tls());
-        let own = mine.and_then(|p| holder(k, p, s.slot, other));
+        let mine = crate::attach::process_slot(crate::tls::tls());
+        let own = holder(k, mine, s.slot, other);
         let own = own.filter(|&fd| is_it(s, other, fd));
         let (other_fd, borrowed) = match own {
             Some(fd) => (fd, -1),
@@ -119,29 +119,35 @@ impl Drop for Sockets {
     }
 }
 
-/// A descriptor of that socket in the table of `p`.
-fn holder(k: &Ctx<'_, Shim>, p: &Process, slot: u32, side: Side) -> Option<i32> {
+/// A descriptor of that socket that the process in slot `process` has, if only for a call that waits.
+fn holder(k: &Ctx<'_, Shim>, process: u32, slot: u32, side: Side) -> Option<i32> {
+    let p = task::process(k.arena, process)?;
+    let is_it = |file_slot| {
+        matches!(FileRef::of(k.arena, file_slot),
+            Some(FileRef::Socket(s)) if s.slot() == slot && s.side() == side)
+    };
     let mut found = None;
     fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, file_slot| {
-        if let Some(FileRef::Socket(s)) = FileRef::of(k.arena, file_slot) {
-            if s.slot() == slot && s.side() == side {
-                found = Some(fd);
-            }
+        if is_it(file_slot) {
+            found = Some(fd);
         }
     });
-    found
+    found.or_else(|| {
+        let mut kept = crate::linger::kept(k, process);
+        kept.find_map(|(file_slot, fd)| is_it(file_slot).then_some(fd))
+    })
 }
 
 fn is_it(s: &SocketId, side: Side, fd: i32) -> bool {
     adopt::identity(fd).is_some_and(|(dev, ino, _)| s.pair.side_of(dev, ino) == Some(side))
 }
 
-/// The processes that may hold that socket, and their descriptors of it.
+/// The processes that may hold that socket: their slots, and their descriptors of it.
 fn holders<'a>(
     k: &'a Ctx<'_, Shim>,
     s: &'a SocketId,
     side: Side,
-) -> impl Iterator<Item = (&'static Process, i32)> + 'a {
+) -> impl Iterator<Item = (u32, &'static Process, i32)> + 'a {
     let used = k.arena.header().procs_used.load(Relaxed);
     (1..used).filter_map(move |i| {
         let p = task::process(k.arena, i)?;
@@ -150,18 +156,18 @@ fn holders<'a>(
         if !may_hold || p.pid.load(Acquire) == 0 {
             return None;
         }
-        Some((p, holder(k, p, s.slot, side)?))
+        Some((i, p, holder(k, i, s.slot, side)?))
     })
 }
 
 /// Whether another process may hold this socket as well.
 pub fn is_shared(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
     let mine = crate::host::getpid();
-    holders(k, s, s.side).any(|(p, _)| p.pid.load(Relaxed) != mine)
+    holders(k, s, s.side).any(|(_, p, _)| p.pid.load(Relaxed) != mine)
 }
 
 fn borrow(k: &Ctx<'_, Shim>, s: &SocketId, side: Side) -> Option<i32> {
-    for (p, theirs) in holders(k, s, side) {
+    for (_, p, theirs) in holders(k, s, side) {
         let pidfd = sys!(SYS_PIDFD_OPEN, p.pid.load(Relaxed), 0);
         if pidfd < 0 {
             continue;
@@ -186,35 +192,32 @@ pub fn is_gone(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId) -> bool {
     }
 }
 
-/// When the last look for dead processes was, by the time-stamp counter: a few milliseconds ago is
-/// good enough.
-static LOOKED: AtomicU64 = AtomicU64::new(0);
-const OFTEN_ENOUGH: u64 = 30_000_000;
-
 /// Of datagram sockets the kernel does not tell who is left. But everybody who holds one is known, and
-/// those who have died without a word are found by looking.
+/// those who have died without a word are found by looking. A living thread of a holder is made the
+/// witness, so that the next one who asks need not look.
 fn is_abandoned(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
-    let files = &s.pair.socket(s.side.other()).files;
+    let side = s.side.other();
+    let files = &s.pair.socket(side).files;
     if files.load(Acquire) == 0 {
         return true;
     }
-    let now = crate::host::tsc();
-    if now.wrapping_sub(LOOKED.load(Relaxed)) < OFTEN_ENOUGH {
-        return false;
-    }
-    LOOKED.store(now, Relaxed);
-    let used = k.arena.header().procs_used.load(Relaxed);
-    let mine = crate::attach::process_slot(crate::tls::tls());
-    for slot in (1..used).filter(|&slot| slot != mine) {
-        let Some(p) = task::process(k.arena, slot) else {
-            break;
-        };
+    for (slot, p, _) in holders(k, s, side) {
         let generation = p.generation.load(Acquire);
-        let state = p.state.load(Acquire);
-        let settled = matches!(state, proc_state::LIVE..=proc_state::UNSHIMMED);
-        if settled && p.fd_count.load(Relaxed) != 0 && task::process_is_gone(k.host, p) {
-            task::reap::reap_if(k, slot, generation);
+        if let Some(thread) = task::living_thread(k.arena, slot) {
+            s.pair.testify(side, thread);
+            if holder(k, slot, s.slot, side).is_none() {
+                s.pair.forget_witness(side); // closed meanwhile
+            }
+            return false;
         }
+        let settled = matches!(
+            p.state.load(Acquire),
+            proc_state::LIVE..=proc_state::UNSHIMMED
+        );
+        if !settled || !task::process_is_gone(k.host, p) {
+            return false;
+        }
+        task::reap::reap_if(k, slot, generation);
     }
     files.load(Acquire) == 0
 }

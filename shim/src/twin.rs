@@ -240,6 +240,33 @@ impl Ends {
     }
 }
 
+/// Without waiting, whatever the descriptor's flags are.
+fn read_now(fd: i32, part: &Iovec) -> isize {
+    let at = &raw const *part;
+    sys!(libc::SYS_preadv2, fd, at, 1, usize::MAX, 0, RWF_NOWAIT)
+}
+
+impl Ends {
+    /// An end that was opened by its name in /proc does not know RWF_NOWAIT (fs/pipe.c fifo_open). One of our
+    /// own never waits.
+    #[cold]
+    fn read_reopened(&self, part: &Iovec) -> isize {
+        if self.read == self.borrowed {
+            return sys!(libc::SYS_readv, self.read, &raw const *part, 1);
+        }
+        let path = Path::new().text("/proc/self/fd/").number(self.read as u32);
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let _no_fork = Borrowing::begin();
+        let own = sys!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0);
+        if own < 0 {
+            return own;
+        }
+        let got = sys!(libc::SYS_readv, own, &raw const *part, 1);
+        sys!(libc::SYS_close, own);
+        got
+    }
+}
+
 impl Drop for Ends {
     fn drop(&mut self) {
         if self.borrowed >= 0 {
@@ -302,15 +329,10 @@ impl Tokens for Ends {
                 base: sink.as_mut_ptr() as usize,
                 len,
             };
-            let got = sys!(
-                libc::SYS_preadv2,
-                self.read,
-                &raw const part,
-                1,
-                usize::MAX,
-                0,
-                RWF_NOWAIT
-            );
+            let got = match read_now(self.read, &part) {
+                e if e == -(libc::EOPNOTSUPP as isize) => self.read_reopened(&part),
+                got => got,
+            };
             if got <= 0 {
                 break;
             }
@@ -331,15 +353,9 @@ impl Tokens for Ends {
                 base: NOWHERE,
                 len: 1,
             };
-            sys!(
-                libc::SYS_preadv2,
-                self.read,
-                &raw const part,
-                1,
-                usize::MAX,
-                0,
-                RWF_NOWAIT
-            );
+            if read_now(self.read, &part) == -(libc::EOPNOTSUPP as isize) {
+                self.read_reopened(&part);
+            }
             return;
         }
         // The twin may be full: it must not block. Nobody but us uses it, so the flag is ours.

@@ -4,7 +4,9 @@
 
 mod scenes;
 
+use libc::EPOLLIN;
 use ringer_support::prelude::*;
+use ringer_support::transfer;
 use scenes::scenes;
 
 scenes!(static_program, Static);
@@ -71,3 +73,38 @@ both_worlds!(
         }
     }
 );
+
+both_worlds!(a_pipe_that_was_polled_goes_there_by_either_end, {
+    for len in [1, 5, 4095, 4096, 20_000] {
+        for by_reader in [false, true] {
+            let p = pipe();
+            assert_eq!(poll_now(&p.r), 0);
+            assert_eq!(write(&p.w, &stream(0, len)), Ok(len));
+            // The kernel serves it from here on.
+            let other = pipe();
+            match by_reader {
+                false => transfer::tee(&other.r, &p.w, 9, libc::SPLICE_F_NONBLOCK),
+                true => transfer::tee(&p.r, &other.w, 9, libc::SPLICE_F_NONBLOCK),
+            }
+            .ok();
+            assert!(read_n(&p.r, 99_999).unwrap() == stream(0, len));
+            assert_eq!(poll_now(&p.r), 0);
+        }
+    }
+});
+
+both_worlds!(a_pipe_is_polled_by_an_end_that_was_opened_again, {
+    let p = pipe();
+    let again = reopen(&p.r, O_RDONLY).unwrap();
+    let epoll = Epoll::new();
+    epoll.add(&again, EPOLLIN);
+    for round in 0..3 {
+        for len in [1, 4097, 20_000] {
+            assert_eq!(poll_now(&again), 0, "{round}, {len}");
+            assert_eq!(epoll.now(), 0);
+            assert_eq!(write(&p.w, &stream(0, len)), Ok(len));
+            assert_eq!((poll_now(&again) & POLLIN, epoll.now()), (POLLIN, EPOLLIN));
+            assert!(read_n(&again, 99_999).unwrap() == stream(0, len));
+        }
+    }
+});

@@ -2,11 +2,14 @@
 //! what of it the kernel is told when it takes over.
 
 use libc::{
-    ECONNREFUSED, ECONNRESET, EMSGSIZE, ENOTCONN, MSG_NOSIGNAL, POLLERR, SHUT_RD, SHUT_RDWR,
+    ECONNREFUSED, ECONNRESET, EMSGSIZE, ENOTCONN, EPOLLERR, EPOLLIN, MSG_NOSIGNAL, POLLERR,
+    SHUT_RD, SHUT_RDWR,
 };
 use ringer_support::check;
 use ringer_support::prelude::*;
+use ringer_support::puppet::{Outsider, Scene};
 use ringer_support::socket::*;
+use std::path::Path;
 
 fn quick(kind: c_int) -> (Fd, Fd) {
     pair(kind | SOCK_NONBLOCK)
@@ -194,5 +197,135 @@ both_worlds!(what_is_unread_costs_in_the_kernel_what_it_did, {
         );
         assert_eq!(recv(&b, 99_999, 0).map(|got| got.len()), Ok(41_000));
         assert_eq!(charged(&a), 0);
+    }
+});
+
+/// The ways in which a descriptor is closed for good.
+const CLOSINGS: [fn(Fd); 4] = [
+    drop,
+    |fd| {
+        dup2(&eventfd(0), &fd).unwrap();
+    },
+    |fd| {
+        let number = fd.number() as u32;
+        close_range(number, number, 0).unwrap();
+    },
+    // By the end of the only process that has it.
+    |fd| {
+        let child = fork_run(|| ());
+        drop(fd);
+        child.succeeds();
+    },
+];
+
+both_worlds!(all_who_hold_a_socket_poll_for_a_gone_peers_datagrams, {
+    for closed in CLOSINGS {
+        let (a, b) = quick(SOCK_DGRAM);
+        for message in [b"one", b"two", b"six"] {
+            send(&b, message, 0).unwrap();
+        }
+        closed(b);
+        let one = || {
+            assert_eq!(poll_now(&a) & POLLIN, POLLIN);
+            recv(&a, 9, 0)
+        };
+        fork_run(|| assert_eq!(one(), Ok(b"one".to_vec()))).succeeds();
+        assert_eq!(one(), Ok(b"two".to_vec()));
+        fork_run(|| assert_eq!(one(), Ok(b"six".to_vec()))).succeeds();
+        assert_eq!(poll_now(&a) & POLLIN, 0);
+        assert_eq!(recv(&a, 9, 0), Err(EAGAIN));
+        assert_eq!(send(&a, b"x", 0), Err(ECONNREFUSED));
+        assert_eq!(send(&a, b"x", 0), Err(ENOTCONN));
+    }
+});
+
+both_worlds!(a_reset_is_told_by_epoll, {
+    let told = |fd: &Fd| {
+        let epoll = Epoll::new();
+        epoll.add(fd, EPOLLIN);
+        assert_eq!(epoll.now() & EPOLLERR, EPOLLERR);
+    };
+    for (kind, closed) in CONNECTED
+        .into_iter()
+        .flat_map(|kind| CLOSINGS.map(|closed| (kind, closed)))
+    {
+        for connected in [false, true] {
+            let (a, b) = match connected {
+                false => quick(kind),
+                true => ringer_support::connection::connection(kind),
+            };
+            send(&a, b"unread", 0).unwrap();
+            send(&b, b"own", 0).unwrap();
+            closed(b);
+            fork_run(|| told(&a)).succeeds();
+            told(&a);
+            if kind == SOCK_SEQPACKET {
+                assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
+            }
+            assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+        }
+    }
+});
+
+both_worlds!(a_new_program_is_what_closes_the_last_one, {
+    for kind in TYPES {
+        let (a, b) = quick(kind);
+        fcntl(&b, F_SETFD, libc::FD_CLOEXEC as usize).unwrap();
+        send(&a, b"unread", 0).unwrap();
+        send(&b, b"own", 0).unwrap();
+        let child = fork_run(|| exec(Path::new("/bin/true"), &[]));
+        drop(b);
+        child.succeeds();
+        let expected = match kind {
+            SOCK_DGRAM => 0,
+            _ => EPOLLERR,
+        };
+        let told = || {
+            let epoll = Epoll::new();
+            epoll.add(&a, EPOLLIN);
+            assert_eq!(epoll.now() & (EPOLLERR | EPOLLIN), expected | EPOLLIN);
+        };
+        fork_run(told).succeeds();
+        told();
+        if kind == SOCK_SEQPACKET {
+            assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
+        }
+        assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+    }
+});
+
+both_worlds!(a_connection_keeps_its_names_when_its_peer_has_gone, {
+    use ringer_support::unix::{own_name, peer_credentials, peer_name};
+    for kind in CONNECTED {
+        let (c, a) = ringer_support::connection::connection(kind);
+        let names = || (own_name(&c), peer_name(&c), peer_credentials(&c));
+        send(&a, b"own", 0).unwrap();
+        drop(a);
+        let before = names();
+        to_the_kernel(&c);
+        assert!(names() == before);
+        let scene = Scene::new(Outsider::Static).unwrap();
+        let orders = format!("read:{}:own eof:{}", c.number(), c.number());
+        scene.start(&[], &orders).succeeds();
+        assert!(names() == before);
+    }
+});
+
+both_worlds!(a_listener_that_has_gone_is_told_before_a_bad_message, {
+    use ringer_support::connection::early;
+    let long = vec![0; 300_000];
+    for kind in CONNECTED {
+        let (s, c) = early(kind);
+        signal::ignore(SIGPIPE);
+        assert_eq!(send_nothing_readable(&c), Err(EFAULT));
+        if kind == SOCK_SEQPACKET {
+            assert_eq!(send(&c, &long, 0), Err(EMSGSIZE));
+        }
+        drop(s);
+        match kind {
+            SOCK_SEQPACKET => assert_eq!(send(&c, &long, 0), Err(ECONNRESET)),
+            _ => assert_eq!(send_nothing_readable(&c), Err(EPIPE)),
+        }
+        assert_eq!(send(&c, b"x", 0), Err(EPIPE));
     }
 });

@@ -11,6 +11,9 @@ fn ready(fd: impl Descriptor) -> i16 {
     poll_now(fd) & (POLLIN | POLLOUT)
 }
 
+/// Who looks for a peer in vain gives up after a second.
+const PROMPT: std::time::Duration = std::time::Duration::from_millis(900);
+
 const CONNECTED: [c_int; 2] = [SOCK_STREAM, SOCK_SEQPACKET];
 
 both_worlds!(parent_and_child_talk, worlds = all, {
@@ -127,14 +130,35 @@ both_worlds!(a_dead_peer_of_a_datagram_socket_is_found_by_sending, {
     assert_eq!(send(&a, b"x", 0), Ok(1));
     child.sleeping();
     child.kill_9();
-    let mut sent = Ok(1);
-    wait_until(|| {
-        sent = send(&a, b"x", 0);
-        sent != Ok(1)
-    });
-    assert_eq!(sent, Err(libc::ECONNREFUSED));
+    assert_eq!(send(&a, b"x", 0), Err(libc::ECONNREFUSED));
     assert_eq!(send(&a, b"x", 0), Err(libc::ENOTCONN));
 });
+
+both_worlds!(
+    the_last_of_several_dead_holders_is_found_by_the_next_datagram,
+    {
+        for used in [false, true] {
+            let (a, b) = pair(SOCK_DGRAM);
+            let holder = || {
+                fork_run(|| {
+                    close(&a).unwrap();
+                    if used {
+                        send(&b, b"hello", 0).unwrap();
+                    }
+                    signal::suspend(&[]).unwrap();
+                })
+            };
+            let holders = [holder(), holder(), holder()];
+            drop(b);
+            for child in holders {
+                child.sleeping();
+                assert_eq!(send(&a, b"x", 0), Ok(1));
+                child.kill_9();
+            }
+            assert_eq!(send(&a, b"x", 0), Err(libc::ECONNREFUSED));
+        }
+    }
+);
 
 both_worlds!(a_new_program_goes_on_with_it, {
     for kind in TYPES {
@@ -350,3 +374,27 @@ both_worlds!(
         b.leak();
     }
 );
+
+both_worlds!(a_peer_that_is_closed_under_a_reader_is_polled, {
+    for kind in CONNECTED {
+        let (a, b) = pair(kind);
+        let s = Shared::new();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                s.set(0, gettid() as u64);
+                recv(b.number(), 9, 0)
+            });
+            s.wait_for(0, 1);
+            procfs::thread_sleeping(s.get(0) as i32);
+            close(b.number()).unwrap();
+            let began = std::time::Instant::now();
+            assert_eq!(ready(&a), POLLOUT);
+            assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+            assert_eq!(send(&a, b"late", 0), Ok(4));
+            assert_eq!(reader.join().unwrap(), Ok(b"late".to_vec()));
+            signal::ignore(SIGPIPE);
+            wait_until(|| send(&a, b"x", 0) == Err(EPIPE));
+        });
+        b.leak();
+    }
+});

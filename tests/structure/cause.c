@@ -138,6 +138,11 @@ int main(int argc, char **argv) {
         int pair[2];
         EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         EQUAL(prctl(PR_SET_DUMPABLE, 0), 0);
+    } else if (IS("close")) {
+        int pair[2];
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        EQUAL(write(pair[0], "unread", 6), 6);
+        EQUAL(close(pair[1]), 0);
     } else if (IS("stranger")) {
         connect_to_stranger();
     } else if (IS("unshare")) {

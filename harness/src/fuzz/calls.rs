@@ -113,6 +113,12 @@ impl Actor {
         }
     }
 
+    /// The buffer, with bytes of this step in it.
+    pub fn filled(&self, step: usize, len: u32) -> *mut libc::c_void {
+        self.fill(step, len as usize, Place::Good);
+        self.at(Place::Good, len)
+    }
+
     fn name(&self, name: u8) -> CString {
         CString::new(format!("/ringer-fuzz-{}-{}", self.prefix, name % NAMES)).unwrap_or_default()
     }
@@ -311,6 +317,17 @@ impl Actor {
                 ret.into()
             }
             Call::Fork { child } => self.fork(*child),
+            Call::Socket { .. }
+            | Call::Bind { .. }
+            | Call::Listen { .. }
+            | Call::Connect { .. }
+            | Call::Accept { .. }
+            | Call::Setsockopt { .. }
+            | Call::Getsockopt { .. }
+            | Call::Outq { .. }
+            | Call::SendTo { .. }
+            | Call::Pass { .. }
+            | Call::Obtain { .. } => super::calls_named::call(self, step, call, out),
             other => super::calls_fd::call(self, other, out),
         }
     }

@@ -16,7 +16,9 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,6 +143,47 @@ HELPER const char *queue(int n)
 	return name;
 }
 
+#define NAMED (sizeof(sa_family_t) + sizeof "/tmp/fuzz-1234567890-1" - 1)
+
+HELPER struct sockaddr_un *address(int n)
+{
+	static struct sockaddr_un name;
+	name.sun_family = AF_UNIX;
+	snprintf(name.sun_path, sizeof name.sun_path, "/tmp/fuzz-%010d-%d", (int)page->pid[0], n);
+	if (n % 2 == 0)
+		name.sun_path[0] = 0;
+	return &name;
+}
+
+HELPER long pass(int fd, size_t len, int flags, int what)
+{
+	struct { struct cmsghdr head; int fd; } control = { { CMSG_LEN(4), SOL_SOCKET, SCM_RIGHTS }, what };
+	struct iovec part = { buf, len };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(4) };
+	struct stat st;
+	if (fstat(what, &st) == 0 && S_ISSOCK(st.st_mode))
+		return 0;
+	return sendmsg(fd, &m, flags);
+}
+
+HELPER long obtain(int fd, size_t len, int flags, size_t room, int *to)
+{
+	long control[16];
+	struct sockaddr_un name;
+	struct iovec part = { buf, len };
+	struct msghdr m = { &name, sizeof name, &part, 1, control, room, 0 };
+	long n = recvmsg(fd, &m, flags);
+	if (n < 0)
+		return n;
+	printf("     flags %#x, a name of %u bytes\n", m.msg_flags, m.msg_namelen);
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(&m); head; head = CMSG_NXTHDR(&m, head)) {
+		printf("     control message %d of %zu bytes\n", head->cmsg_type, head->cmsg_len);
+		if (head->cmsg_type == SCM_RIGHTS)
+			memcpy(to, CMSG_DATA(head), sizeof *to);
+	}
+	return n;
+}
+
 HELPER int forked(int as)
 {
 	pid_t pid = fork();
@@ -236,6 +279,8 @@ int main(void)
 		watch(actors);
 		for (int i = 0; i < 3; i++)
 			mq_unlink(queue(i));
+		unlink(address(1)->sun_path);
+		unlink(address(3)->sun_path);
 		return 0;
 	}
 	setpgid(0, 0);

@@ -145,6 +145,25 @@ fn call(call: &Call, step: usize) -> String {
         Call::Raise { signal } => format!("raise({signal})"),
         Call::Thread { child } => format!("threaded({child}, {step})"),
         Call::Fork { child } => format!("forked({child})"),
+        Call::Socket { to, kind } => format!("keep(&{}, socket(AF_UNIX, {kind:#x}, 0))", r(to)),
+        Call::Bind { fd, name } => format!("bind({}, (void *)address({name}), NAMED)", r(fd)),
+        Call::Listen { fd, backlog } => format!("listen({}, {backlog})", r(fd)),
+        Call::Connect { fd, name } => format!("connect({}, (void *)address({name}), NAMED)", r(fd)),
+        Call::Accept { fd, to, flags } => format!("keep(&{}, accept4({}, NULL, NULL, {flags:#x}))", r(to), r(fd)),
+        Call::Setsockopt { fd, option, value } => {
+            format!("setsockopt({}, SOL_SOCKET, {option}, &(int){{{value}}}, 4)", r(fd))
+        }
+        Call::Getsockopt { fd, option } => {
+            format!("told(\"option\", getsockopt({}, SOL_SOCKET, {option}, &n, &(socklen_t){{4}}), n)", r(fd))
+        }
+        Call::Outq { fd } => format!("told(\"n\", ioctl({}, TIOCOUTQ, &n), n)", r(fd)),
+        Call::SendTo { fd, len, flags, name } => {
+            format!("sendto({}, buf, {len}, {flags:#x}, (void *)address({name}), NAMED)", r(fd))
+        }
+        Call::Pass { fd, len, flags, what } => format!("pass({}, {len}, {flags:#x}, {})", r(fd), r(what)),
+        Call::Obtain { fd, len, flags, room, to } => {
+            format!("obtain({}, {len}, {flags:#x}, {room}, &{})", r(fd), r(to))
+        }
         Call::Join { child } => format!("waitpid(page->pid[{child}], &n, WNOHANG) > 0"),
     }
 }

@@ -20,7 +20,7 @@ use super::calls::{Actor, BUFFER, NAMES};
 use super::page::{Gave, Page};
 use super::program::{Call, Outcome, Program, ACTORS, MOST_STEPS};
 use super::referee::{Life, Referee};
-use super::{calls_fd, signals};
+use super::{calls_fd, calls_named, signals};
 use crate::sys::process;
 
 pub const END: u32 = u32::MAX;
@@ -81,6 +81,7 @@ impl Stage {
             // SAFETY: a C string.
             unsafe { libc::mq_unlink(actor.queue_name(name).as_ptr()) };
         }
+        calls_named::unlink(self.actor().prefix);
         self.page.outcome(steps)
     }
 

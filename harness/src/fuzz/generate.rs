@@ -1,6 +1,7 @@
 //! A seed becomes a program. The same seed is the same program, always.
 
 mod by_object;
+mod named;
 
 use clap::ValueEnum;
 
@@ -14,15 +15,18 @@ pub enum Object {
     Unix,
     Mq,
     Sysv,
+    /// Unix sockets with names, options, descriptors in messages.
+    Named,
 }
 
-pub const ALL: [Object; 6] = [
+pub const ALL: [Object; 7] = [
     Object::Pipe,
     Object::Signal,
     Object::Eventfd,
     Object::Unix,
     Object::Mq,
     Object::Sysv,
+    Object::Named,
 ];
 
 /// SplitMix64.
@@ -64,6 +68,7 @@ enum Kind {
     Mq,
     Msg,
     Sem,
+    Listener,
 }
 
 const SIZES: [u32; 15] = [
@@ -169,6 +174,7 @@ impl Maker<'_> {
                 Object::Unix => self.socket(who),
                 Object::Mq => self.mq(who),
                 Object::Sysv => self.sysv(who),
+                Object::Named => self.named(who),
             },
         }
     }
@@ -295,6 +301,7 @@ impl Maker<'_> {
                 }
             }
             Object::Signal => return self.signal(who),
+            Object::Named => return self.make_named(who),
         };
         self.push(who, call);
     }
@@ -316,7 +323,7 @@ impl Maker<'_> {
 
     fn descriptor(&mut self, who: usize) {
         use Kind::*;
-        let any = [PipeR, PipeW, Eventfd, Socket, Mq];
+        let any = [PipeR, PipeW, Eventfd, Socket, Mq, Listener];
         let fd = self.reg(who, &any);
         let kind = self.kinds[who][usize::from(fd)];
         let call = match self.random.below(10) {

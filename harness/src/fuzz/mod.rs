@@ -11,6 +11,7 @@
 
 pub mod calls;
 pub mod calls_fd;
+pub mod calls_named;
 pub mod emit_c;
 pub mod exec;
 pub mod generate;

@@ -247,6 +247,63 @@ pub enum Call {
         fd: Reg,
         signal: i32,
     },
+    /// socket(2), of `AF_UNIX`.
+    Socket {
+        to: Reg,
+        kind: i32,
+    },
+    Bind {
+        fd: Reg,
+        name: u8,
+    },
+    Listen {
+        fd: Reg,
+        backlog: i32,
+    },
+    Connect {
+        fd: Reg,
+        name: u8,
+    },
+    Accept {
+        fd: Reg,
+        to: Reg,
+        flags: i32,
+    },
+    /// Of `SOL_SOCKET`, an int.
+    Setsockopt {
+        fd: Reg,
+        option: i32,
+        value: i32,
+    },
+    Getsockopt {
+        fd: Reg,
+        option: i32,
+    },
+    /// SIOCOUTQ.
+    Outq {
+        fd: Reg,
+    },
+    SendTo {
+        fd: Reg,
+        len: u32,
+        flags: i32,
+        name: u8,
+    },
+    /// sendmsg(2) with SCM_RIGHTS: `what`, unless it is a socket.
+    Pass {
+        fd: Reg,
+        len: u32,
+        flags: i32,
+        what: Reg,
+    },
+    /// recvmsg(2) with so many bytes of room for control messages.
+    Obtain {
+        fd: Reg,
+        len: u32,
+        flags: i32,
+        room: u32,
+        to: Reg,
+    },
 }
 
 impl Call {

@@ -14,7 +14,7 @@ use ringer_kernel::unix;
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::host::Shim;
-use crate::{attach, fresh, linger, twin, user};
+use crate::{attach, demotion, fresh, linger, twin, user};
 
 use super::{count_hook, lookup, mq, pipe, ready};
 
@@ -40,10 +40,17 @@ pub fn close(entry: &Entry, fd: i32) -> Verdict {
     }
     count_hook(entry);
     linger::keep(&k, entry, slot, fd);
+    last_words(&k, fd, slot);
     about_to_close(k.arena, slot);
     let ret = sys!(libc::SYS_close, fd);
     forget_descriptor(&k, slot, |_| unused);
     Verdict::Done(ret)
+}
+
+fn last_words(k: &Ctx<'_, Shim>, fd: i32, file_slot: u32) {
+    if let Some(f) = FileRef::of(k.arena, file_slot) {
+        demotion::before_close(k, fd, &f);
+    }
 }
 
 /// Asked before the last close of a pipe, while its twin can still be asked: whether nobody else
@@ -99,7 +106,7 @@ fn name_too(k: &Ctx<'_, Shim>, p: &Process, f: &FileRef, new: i32) {
         Err(_) => {
             // A number that the table can not hold: the object is the kernel's.
             file::close_ref(k.arena, k.me, k.host, f.file_slot());
-            crate::demotion::give_away(k, new, f, ringer_kernel::log::Cause::NoMemory);
+            demotion::give_away(k, new, f, ringer_kernel::log::Cause::NoMemory);
         }
     }
     f.log(&k.log, Kind::Dup, (i64::from(new), f.end_number(), 0));
@@ -119,6 +126,7 @@ pub fn dup2(entry: &Entry, old: i32, new: i32, real: impl FnOnce() -> isize) -> 
     count_hook(entry);
     let unused = unused_after_close(&k, p, new);
     linger::keep(&k, entry, target, new);
+    last_words(&k, new, target);
     about_to_close(k.arena, target);
     let ret = real();
     if ret < 0 {
@@ -148,7 +156,7 @@ pub fn close_range(entry: &Entry, first: u32, last: u32, flags: u32) -> Verdict 
         return Verdict::Pass; // the kernel says EINVAL
     }
     if flags & CLOSE_RANGE_UNSHARE != 0 {
-        crate::demotion::leave_to_kernel(entry);
+        demotion::leave_to_kernel(entry);
         return Verdict::Pass;
     }
     let mut ret = 0;
@@ -253,7 +261,7 @@ fn tell_async(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) {
         // They have none (fs/eventfd.c, fs/signalfd.c, ipc/mqueue.c: no fasync).
         FileRef::Eventfd(_) | FileRef::Signalfd(_) | FileRef::Mq(_) => {}
         FileRef::Socket(_) => {
-            crate::demotion::demote(k, fd, f, ringer_kernel::log::Cause::Polled);
+            demotion::demote(k, fd, f, ringer_kernel::log::Cause::Polled);
         }
     }
 }
@@ -291,7 +299,7 @@ pub fn ioctl(entry: &Entry, fd: i32, request: u64, arg: usize) -> Verdict {
             _ => super::by_kernel(&k, fd, &f),
         },
         SIOCATMARK if matches!(f, FileRef::Socket(_)) => {
-            crate::demotion::demote(&k, fd, &f, ringer_kernel::log::Cause::OutOfBand);
+            demotion::demote(&k, fd, &f, ringer_kernel::log::Cause::OutOfBand);
             Verdict::Pass
         }
         request @ (libc::FIONBIO | FIOASYNC) => {

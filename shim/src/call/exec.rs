@@ -48,6 +48,7 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         demotion::demote_inherited(entry, cause);
         super::sysv::after_exec(entry); // nobody will do it afterwards
     }
+    demotion::before_exec(entry);
     let with = new_environment(entry.tls, envp, &chosen, cause);
     attach::log_event(
         entry,

@@ -10,8 +10,9 @@
 
 use core::sync::atomic::{AtomicI32, Ordering::*};
 
-use ringer_kernel::file::fd_table;
+use ringer_kernel::file::{fd_table, FileRef, SocketId};
 use ringer_kernel::log::{Cause, Kind};
+use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::reap::{about_to_close, forget_descriptor};
 use ringer_kernel::task::{self, proc_state};
 
@@ -355,6 +356,7 @@ pub fn exit(entry: &Entry, status: i32) {
         let file_slot = fd_table::take(arena, p, fd);
         if file_slot != 0 {
             let unused = unused(fd);
+            last_words(&k, fd, file_slot);
             about_to_close(arena, file_slot);
             if !demotion::is_apart() {
                 sys!(libc::SYS_close, fd); // else the table may be somebody else's, too
@@ -379,6 +381,16 @@ pub fn exit(entry: &Entry, status: i32) {
 
 fn unused(fd: i32) -> bool {
     crate::twin::hung_up(fd)
+}
+
+/// Whoever has only himself to talk to has nothing to tell.
+fn last_words(k: &Ctx<'_, Shim>, fd: i32, file_slot: u32) {
+    if let Some(f @ FileRef::Socket(s)) = FileRef::of(k.arena, file_slot) {
+        let (s, side) = (s.id(), s.side().other());
+        if crate::peer::is_shared(k, &SocketId { side, ..s }) {
+            demotion::before_close(k, fd, &f);
+        }
+    }
 }
 
 /// Calls by hook and trap, and traps that passed, of all threads of the process.

@@ -357,6 +357,7 @@ causes! {
     NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
     /// Of a connection.
     Stranger = 26, "its other end is not ringer's";
+    LeftBehind = 42, "one of the pair was closed, and left something unread";
 }
 
 #[cfg(all(test, not(loom)))]

@@ -10,7 +10,7 @@ use crate::pipe::Ctx;
 use crate::sync::atomic::Ordering::*;
 use crate::sync::wait_queue::Waitable;
 use crate::sys::Blocking;
-use crate::unix::{self, pending, Append, Type};
+use crate::unix::{self, pending, Append, Pair, Type};
 
 /// The real socket of who connected.
 pub trait RealSocket {
@@ -35,7 +35,8 @@ pub fn pending_send<H: Host, T: Twin + RealSocket, U: UserRead>(
     testify(k, s, twin);
     if let Err(e) = unix::check_length(s.pair, side, len) {
         if kind != Type::Stream {
-            return send_ends(k, s, 0, Err(e.into()), false);
+            let end = unless_over(k, s.pair, twin, e);
+            return send_ends(k, s, 0, Err(end), false);
         }
     }
     let timeout = s.pair.socket(side).send_timeout.load(Relaxed);
@@ -59,6 +60,15 @@ pub fn pending_send<H: Host, T: Twin + RealSocket, U: UserRead>(
     let (bytes, end) = (w.sent, no_restart(end, timeout));
     let broken = end == Err(Errno::EPIPE.into()) && kind == Type::Stream;
     send_ends(k, s, bytes, end, broken && bytes == 0)
+}
+
+/// Nobody will accept it any more, perhaps: what that comes to goes before `e`, and the kernel knows it.
+#[cold]
+fn unless_over<H: Host>(k: &Ctx<'_, H>, p: &Pair, twin: &impl RealSocket, e: Errno) -> SysError {
+    match twin.is_readable() && pending::leave(k, p, Cause::Stranger) {
+        true => SysError::Demoted,
+        false => e.into(),
+    }
 }
 
 struct Sending<'a, H: Host, T, U> {
@@ -91,7 +101,7 @@ impl<H: Host, T: RealSocket, U: UserRead> Waitable for Sending<'_, H, T, U> {
         let step = pending::try_send(k, p, left, self.src, real)?;
         self.sent += step.bytes;
         if step.fault {
-            return Err(Errno::EFAULT.into());
+            return Err(unless_over(k, p, self.twin, Errno::EFAULT));
         }
         if step.done {
             return Ok(Some(()));
