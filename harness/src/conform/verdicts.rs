@@ -15,7 +15,7 @@ pub struct Score {
 
 /// Per target: its tests, and whether they passed.
 #[derive(Default, Debug, PartialEq)]
-pub struct Verdicts(BTreeMap<String, Vec<(String, bool)>>);
+pub struct Verdicts(BTreeMap<String, BTreeMap<String, bool>>);
 
 impl Verdicts {
     /// Runs these targets, by cargo, in the worlds that `worlds` names.
@@ -32,7 +32,15 @@ impl Verdicts {
         }
         command.env("RINGER_WORLDS", worlds).stdin(Stdio::null());
         let out = command.output().map_err(trouble)?;
-        Ok(Verdicts::parse(&String::from_utf8_lossy(&out.stdout)))
+        let said = String::from_utf8_lossy(&out.stdout);
+        let verdicts = Verdicts::parse(&said);
+        match verdicts.0.is_empty() {
+            false => Ok(verdicts),
+            true => Err(Error::Fuzz {
+                what: "cargo test".into(),
+                why: format!("no test ran: {}", last_lines(&said)),
+            }),
+        }
     }
 
     /// The output of `cargo test`, both streams in one.
@@ -51,7 +59,9 @@ impl Verdicts {
             let Some((name, how)) = test else { continue };
             if how == "ok" || how == "FAILED" {
                 let tests = verdicts.0.entry(target.clone()).or_default();
-                tests.push((name.to_owned(), how == "ok"));
+                // What a test that fails tells of its child names it again.
+                let passed = tests.entry(name.to_owned()).or_insert(true);
+                *passed &= how == "ok";
             }
         }
         verdicts
@@ -60,8 +70,8 @@ impl Verdicts {
     /// What is known of target::name, or of target::*.
     pub fn score(&self, test: &str) -> Score {
         let (target, name) = test.split_once("::").unwrap_or((test, ""));
-        let tests = self.0.get(target).map_or(&[][..], Vec::as_slice);
-        let of_it = tests.iter().filter(|(n, _)| name == "*" || n == name);
+        let tests = self.0.get(target).into_iter().flatten();
+        let of_it = tests.filter(|(n, _)| name == "*" || *n == name);
         of_it.fold(Score::default(), |score, (_, passed)| Score {
             passed: score.passed + usize::from(*passed),
             failed: score.failed + usize::from(!*passed),
@@ -86,6 +96,12 @@ fn target_of(rest: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// Enough of them to see what is wrong.
+fn last_lines(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +120,19 @@ mod tests {
         assert_eq!(verdicts.score("nothing::*"), score(0, 0));
         let all = ["ring::*".to_owned(), "sysv_sem::a_b".to_owned()];
         assert_eq!(verdicts.of_all(&all), score(2, 1));
+    }
+
+    #[test]
+    fn one_that_fails_and_tells_of_its_child_is_one() {
+        let said = "Running a.rs (d/ring-0)\ntest a ... FAILED\n\nfailures:\ntest a ... FAILED\ntest b ... ok\n";
+        let one = |failed| Score {
+            passed: 1 - failed,
+            failed,
+        };
+        let verdicts = Verdicts::parse(said);
+        assert_eq!(
+            (verdicts.score("ring::a"), verdicts.score("ring::b")),
+            (one(1), one(0))
+        );
     }
 }
