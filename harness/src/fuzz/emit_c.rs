@@ -145,6 +145,7 @@ fn call(call: &Call, step: usize) -> String {
         Call::Raise { signal } => format!("raise({signal})"),
         Call::Thread { child } => format!("threaded({child}, {step})"),
         Call::Fork { child } => format!("forked({child})"),
+        Call::Exec => format!("executed({step})"),
         Call::Join { child } => format!("waitpid(page->pid[{child}], &n, WNOHANG) > 0"),
     }
 }

@@ -247,6 +247,8 @@ pub enum Call {
         fd: Reg,
         signal: i32,
     },
+    /// execve(2) of the same program, which goes on with the next step.
+    Exec,
 }
 
 impl Call {
@@ -273,6 +275,7 @@ impl Call {
                 | Call::Thread { .. }
                 | Call::Tgkill { .. }
                 | Call::MqSend { .. }
+                | Call::Exec
         )
     }
 }

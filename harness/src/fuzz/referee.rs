@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::exec::{futex_wait, futex_wake, END};
 use super::page::Page;
-use super::program::{Program, ACTORS, MOST_STEPS};
+use super::program::{Call, Program, ACTORS, MOST_STEPS};
 use crate::sys::{process, procfs, signal};
 
 /// What neither ends nor sleeps for so long hangs.
@@ -14,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_micros(200);
 /// So many looks in a row have to find it asleep.
 const LOOKS: u32 = 3;
+/// So long after a death everybody has noticed: a call that waits for the dead looks every 20 ms whether it lives.
+const NOTICED: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Life {
@@ -47,7 +49,7 @@ impl Referee {
             if !self.is_free(who) {
                 continue;
             }
-            let settles = self.one(at, who, step.call.reaches_others());
+            let settles = self.one(at, who, &step.call);
             if settles {
                 self.settle(at);
             }
@@ -74,12 +76,21 @@ impl Referee {
     }
 
     /// A step of an actor that is free. Whether all have to settle.
-    fn one(&mut self, at: usize, who: usize, reaches_others: bool) -> bool {
+    fn one(&mut self, at: usize, who: usize, call: &Call) -> bool {
         self.page.step.store(at as u32, Release);
         let turn = at as u32 * 2 + 2;
         self.call(who, turn);
-        match self.wait(who, turn, LOOKS) {
-            Turn::Done => return reaches_others,
+        let reaches_others = call.reaches_others();
+        let is_exec = *call == Call::Exec;
+        // The new image may sleep in its beginning.
+        let looks = if is_exec { u32::MAX } else { LOOKS };
+        match self.wait(who, turn, looks) {
+            Turn::Done => {
+                if is_exec && self.page.succeeded(at) {
+                    self.only_thread(at, who);
+                }
+                return reaches_others;
+            }
             Turn::Sleeps => {
                 self.page.waits(at);
                 self.actors[who] = Life::Waits { step: at, turn };
@@ -88,11 +99,30 @@ impl Referee {
             }
             Turn::Died => {
                 self.page.died(at);
-                self.actors[who] = Life::Gone;
+                self.gone(who);
             }
             Turn::Hangs => self.hangs(at),
         }
         true
+    }
+
+    /// An execve ends its process's other threads.
+    fn only_thread(&mut self, at: usize, who: usize) {
+        for other in 0..ACTORS {
+            if other == who || self.pid(other) != self.pid(who) {
+                continue;
+            }
+            if let Life::Waits { step, .. } = self.actors[other] {
+                self.page.woken(step, at);
+                self.page.died(step);
+            }
+            self.actors[other] = Life::Gone;
+        }
+    }
+
+    fn gone(&mut self, who: usize) {
+        self.actors[who] = Life::Gone;
+        std::thread::sleep(NOTICED);
     }
 
     /// Who is free passes the kernel once.
@@ -103,7 +133,7 @@ impl Referee {
         for who in all {
             match self.wait(who, turn, u32::MAX) {
                 Turn::Done => {}
-                Turn::Died => self.actors[who] = Life::Gone,
+                Turn::Died => self.gone(who),
                 Turn::Sleeps | Turn::Hangs => self.hangs(at),
             }
         }
@@ -127,7 +157,7 @@ impl Referee {
                     Turn::Died => {
                         self.page.woken(step, at);
                         self.page.died(step);
-                        self.actors[who] = Life::Gone;
+                        self.gone(who);
                     }
                     Turn::Hangs => return self.hangs(step),
                 }
@@ -168,7 +198,11 @@ impl Referee {
             match self.state(who) {
                 None | Some('Z' | 'X') if done.load(Acquire) != turn => {
                     // Its other threads hold what it held.
-                    while procfs::is_alive(self.pid(who) as u32) && since.elapsed() < LIMIT {
+                    while self.is_there(who) && since.elapsed() < LIMIT {
+                        // The first thread of one that executes another program ends, too.
+                        if done.load(Acquire) == turn {
+                            return Turn::Done;
+                        }
                         std::thread::sleep(PAUSE);
                     }
                     return Turn::Died;
@@ -198,6 +232,13 @@ impl Referee {
                 && !matches!(self.state(*who), Some('S') | None)
         };
         !(0..ACTORS).any(|who| awake(&who))
+    }
+
+    /// Whether any thread of its process is left.
+    fn is_there(&self, who: usize) -> bool {
+        let pid = self.pid(who) as u32;
+        // While one takes the place of the first, neither may be seen.
+        (0..3).any(|_| procfs::is_alive(pid) || procfs::threads(pid) > 1)
     }
 
     fn state(&self, who: usize) -> Option<char> {
