@@ -1,10 +1,15 @@
 //! What the tests of the workspace said, in one world.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::sys::{self, signal::Disposition};
+
+/// What a shell without job control ignores for a command in its background, and nohup(1) does: tests that press
+/// control-C would wait in vain.
+const OF_A_TERMINAL: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
 
 /// How often a rule's tests passed and failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,6 +36,14 @@ impl Verdicts {
             command.args(["--test", target]);
         }
         command.env("RINGER_WORLDS", worlds).stdin(Stdio::null());
+        let begin = || {
+            for signal in OF_A_TERMINAL {
+                Disposition::default().install(signal);
+            }
+            Ok(())
+        };
+        // SAFETY: async-signal-safe: sigaction(2) alone.
+        unsafe { command.pre_exec(begin) };
         let out = command.output().map_err(trouble)?;
         let said = String::from_utf8_lossy(&out.stdout);
         let verdicts = Verdicts::parse(&said);
