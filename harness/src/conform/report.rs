@@ -108,7 +108,7 @@ pub fn text(rules: &Rules, worlds: Option<&Worlds>) -> String {
 pub fn markdown(rules: &Rules, worlds: Option<&Worlds>) -> String {
     let mut text = format!(
         "# What holds\n\n\
-         Written by `ringer conform --run --write` from `tests/spec.toml` and `tests/deviations.toml`, on Linux {kernel}.\n\
+         Written by `ringer conform --write` from `tests/spec.toml` and `tests/deviations.toml`, on Linux {kernel}.\n\
          *native* and *ringer*: how many of a rule's tests passed on the kernel and under ringer, of how many. \
          A deviation's test passes if it still shows the deviation.\n\n{}.\n",
         sums(rules, worlds),
