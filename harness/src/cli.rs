@@ -51,6 +51,8 @@ enum Command {
     Fuzz(Fuzz),
     #[command(hide = true)]
     FuzzWorker,
+    #[command(hide = true)]
+    FuzzActor(FuzzActor),
     /// Run all programs up to a length on the kernel and on ringer, and show the first that differs
     Check(Check),
     #[command(hide = true)]
@@ -312,6 +314,12 @@ pub struct Fuzz {
     pub shim: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub struct FuzzActor {
+    pub legacy: String,
+    pub program: String,
+}
+
 /// Exit status: 0 all the same, 1 one differs.
 #[derive(Args)]
 pub struct Check {
@@ -385,6 +393,7 @@ pub fn main() -> u8 {
         Command::Diff(args) => cmd::diff::main(args),
         Command::Fuzz(args) => cmd::fuzz::main(args),
         Command::FuzzWorker => cmd::fuzz::worker(),
+        Command::FuzzActor(args) => cmd::fuzz::actor(&args),
         Command::Check(args) => cmd::check::main(args),
         Command::CheckWorker => cmd::check::worker(),
         Command::Conform(args) => cmd::conform::main(args),

@@ -6,9 +6,6 @@ use common::*;
 
 #[test]
 fn all_short_sequences_are_the_same_in_both_worlds() {
-    let out = output(&mut ringer(&["check", "--depth", "2"]));
-    let said = stdout(&out) + &stderr(&out);
-    assert_eq!(out.status.code(), Some(0), "{said}");
     let objects = [
         "pipe",
         "eventfd",
@@ -21,6 +18,26 @@ fn all_short_sequences_are_the_same_in_both_worlds() {
         "signal",
         "threads",
     ];
+    are_the_same(&objects);
+}
+
+#[test]
+fn who_waits_and_who_is_woken_is_the_same_in_both_worlds() {
+    for object in [
+        "wait-pipe",
+        "wait-sem",
+        "wait-msg",
+        "wait-mq",
+        "wait-signal",
+    ] {
+        are_the_same(&[object]);
+    }
+}
+
+fn are_the_same(objects: &[&str]) {
+    let out = output(ringer(&["check", "--depth", "2"]).args(objects));
+    let said = stdout(&out) + &stderr(&out);
+    assert_eq!(out.status.code(), Some(0), "{said}");
     assert_eq!(said.lines().count(), objects.len(), "{said}");
     for (line, object) in said.lines().zip(objects) {
         assert!(line.starts_with(&format!("{object}: depth 2, ")), "{line}");

@@ -3,4 +3,5 @@
 
 mod diff;
 mod observe;
+mod page;
 mod tools;

@@ -211,7 +211,9 @@ fn nohup_and_setsid() {
             r#"nohup sh -c 'kill -HUP $$; echo alive' 2> /dev/null | cat
             setsid -w sh -c '[ "$(ps -o sid= -p $$ | tr -d " ")" = $$ ] && echo leads; exit 4'; echo $?
             setsid -w sh -c 'kill -TERM $$'; echo $?
-            (trap '' HUP; exec sleep 100) & until kill -HUP $!; do :; done; kill $!; wait $!; echo $?"#,
+            (trap '' HUP; exec sleep 100) &
+            until grep -qs '^SigIgn:.*[13579bdf]$' /proc/$!/status; do :; done # it ignores SIGHUP
+            kill -HUP $!; kill $!; wait $!; echo $?"#,
         )
         .needs(&["nohup", "setsid", "ps"]),
     );

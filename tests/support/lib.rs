@@ -2,7 +2,7 @@
 //!
 //! * [`world`]: the macro [`both_worlds!`], which runs a test natively and under the shim, each in a
 //!   process of its own with a watchdog ([`watchdog`]).
-//! * [`deviates`]: the macro [`deviates!`], for what is known to differ; [`table`]: its list.
+//! * [`deviates`]: the macro [`deviates!`], for what is known to differ; [`table`]: its list; [`kernel_range`]: on which kernels.
 //! * [`fd`], [`io`], [`ready`], [`transfer`]: libc's public functions, so that `LD_PRELOAD` sees the
 //!   calls. [`raw`]: the same by `syscall(2)` and by inline `syscall` instructions, past the PLT.
 //! * [`socket`], [`connection`]: sockets. [`rights`], [`uring`]: two ways for a descriptor to go where no shim sees it.
@@ -26,6 +26,7 @@ pub mod fifo;
 pub mod fuzz;
 pub mod io;
 pub mod journal;
+pub mod kernel_range;
 pub mod mq;
 pub mod procfs;
 pub mod puppet;

@@ -51,7 +51,9 @@ pub fn queues(arena: &Arena, holders: &mut Holders) -> Vec<QueueView> {
                 waiting_receivers: line(arena, word(&q.receivers)),
                 waiting_senders: line(arena, word(&q.senders)),
                 notifies: match word(&q.notify_kind) {
-                    kind::SILENT => Some((word(&q.notify_pid), "not at all")),
+                    kind::SILENT | kind::SIGNAL_BEFORE_EXEC | kind::THREAD_BEFORE_EXEC => {
+                        Some((word(&q.notify_pid), "not at all"))
+                    }
                     kind::SIGNAL => Some((word(&q.notify_pid), "by a signal")),
                     kind::THREAD => Some((word(&q.notify_pid), "by a thread")),
                     _ => None,

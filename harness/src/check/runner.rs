@@ -1,7 +1,8 @@
 //! Runs sequences, in whatever world this process is.
 //!
 //! Each sequence begins with objects of its own, and ends with their removal, in the same process: a fork for each
-//! would cost more than all its calls. A second actor is a thread that takes turns with the first.
+//! would cost more than all its calls. A second actor is a thread that takes turns with the first. Where calls may wait,
+//! each has actors of its own all the same, and a referee: those of `ringer fuzz`.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::small::Small;
 use super::{Part, Sum};
 use crate::fuzz::calls::{self, Actor};
 use crate::fuzz::calls_fd;
-use crate::fuzz::exec::{futex_wait, futex_wake, new_buffer};
+use crate::fuzz::exec::{futex_wait, futex_wake, new_buffer, Stage};
 use crate::fuzz::page::Page;
 use crate::fuzz::program::{Call, Step, REGISTERS};
 use crate::fuzz::signals;
@@ -25,6 +26,8 @@ pub struct Runner {
     page: &'static Page,
     first: Player,
     second: Option<&'static Second>,
+    /// For sequences whose calls may wait.
+    stage: Option<Stage>,
     hash: u64,
 }
 
@@ -42,6 +45,7 @@ impl Runner {
             page,
             first: Player::new(actor),
             second: None,
+            stage: None,
             hash: 0,
         })
     }
@@ -56,7 +60,10 @@ impl Runner {
         };
         self.hash = 0;
         loop {
-            self.sequence(&small, &sequence);
+            match small.waits {
+                true => self.staged(&small, &sequence),
+                false => self.sequence(&small, &sequence),
+            }
             sum.sequences += 1;
             if !next(&mut sequence[part.prefix.len()..], small.letters.len()) {
                 break;
@@ -64,6 +71,17 @@ impl Runner {
         }
         sum.hash = self.hash;
         sum
+    }
+
+    /// All that the referee saw counts. Without memory for a stage nothing is seen: that differs.
+    fn staged(&mut self, small: &Small, sequence: &[u8]) {
+        if self.stage.is_none() {
+            self.stage = Stage::new();
+        }
+        let Some(stage) = &self.stage else { return };
+        let outcome = stage.run(&small.program(sequence));
+        let seen = format!("{outcome:?}");
+        self.mix(hash_of(seen.as_bytes()));
     }
 
     fn sequence(&mut self, small: &Small, sequence: &[u8]) {

@@ -10,14 +10,13 @@ use super::world::Pair;
 use super::Part;
 use crate::error::Result;
 
-/// A part is not longer than so many sequences: that much is done again, if it differs.
-const MOST_OF_A_PART: usize = 4000;
 /// What does not differ again so often is the machine's doing.
 const AGAIN: usize = 2;
 
 pub struct Search {
     pub object: Object,
     letters: usize,
+    most_of_a_part: usize,
     shim: Option<PathBuf>,
     /// One pair of workers for each thread.
     pairs: Vec<Pair>,
@@ -39,9 +38,11 @@ pub enum Differs {
 impl Search {
     pub fn new(object: Object, jobs: usize, shim: Option<PathBuf>) -> Result<Search> {
         let pairs: Result<Vec<Pair>> = (0..jobs).map(|_| Pair::start(shim.as_deref())).collect();
+        let small = Small::of(object);
         Ok(Search {
             object,
-            letters: Small::of(object).letters.len(),
+            letters: small.letters.len(),
+            most_of_a_part: small.most_of_a_part(),
             shim,
             pairs: pairs?,
             sequences: AtomicU64::new(0),
@@ -71,7 +72,7 @@ impl Search {
 
     fn parts(&self, depth: usize) -> Vec<Part> {
         let mut more = 0;
-        while more < depth && self.letters.pow(more as u32 + 1) <= MOST_OF_A_PART {
+        while more < depth && self.letters.pow(more as u32 + 1) <= self.most_of_a_part {
             more += 1;
         }
         let prefixes = self.letters.pow((depth - more) as u32);
@@ -174,6 +175,7 @@ mod tests {
         let search = Search {
             object: Object::Signal,
             letters: 16,
+            most_of_a_part: 4000,
             shim: None,
             pairs: vec![],
             sequences: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::waits;
 use crate::fuzz::program::{Call, Place, Program, Reg, Step, What};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
@@ -19,6 +20,12 @@ pub enum Object {
     Signal,
     /// Two signals, two threads
     Threads,
+    /// Calls that wait, of two or three processes
+    WaitPipe,
+    WaitSem,
+    WaitMsg,
+    WaitMq,
+    WaitSignal,
 }
 
 impl Object {
@@ -26,6 +33,7 @@ impl Object {
     pub fn usual_depth(self) -> usize {
         match self {
             Object::Mq | Object::Threads => 4,
+            _ if Small::of(self).waits => 3,
             _ => 5,
         }
     }
@@ -38,6 +46,8 @@ pub struct Small {
     pub letters: Vec<Step>,
     /// Done after each, so that what it left shows.
     pub after: Vec<Step>,
+    /// Its calls may wait: each sequence has processes of its own.
+    pub waits: bool,
 }
 
 impl Small {
@@ -46,6 +56,7 @@ impl Small {
             before: of_the_first(before),
             letters: of_the_first(letters),
             after: vec![],
+            waits: false,
         };
         match object {
             Object::Pipe => small(
@@ -64,6 +75,19 @@ impl Small {
                 ..small(signals_before(), signal())
             },
             Object::Threads => threads(),
+            Object::WaitPipe => waits::pipe(),
+            Object::WaitSem => waits::sem(),
+            Object::WaitMsg => waits::msg(),
+            Object::WaitMq => waits::mq(),
+            Object::WaitSignal => waits::signal(),
+        }
+    }
+
+    /// A part is not longer than so many sequences: that much is done again, if it differs.
+    pub fn most_of_a_part(&self) -> usize {
+        match self.waits {
+            true => 100,
+            false => 4000,
         }
     }
 
@@ -81,7 +105,7 @@ impl Small {
     }
 }
 
-fn of_the_first(calls: Vec<Call>) -> Vec<Step> {
+pub fn of_the_first(calls: Vec<Call>) -> Vec<Step> {
     let step = |call| Step { who: 0, call };
     calls.into_iter().map(step).collect()
 }
@@ -108,7 +132,7 @@ fn poll(fds: &[Reg]) -> Call {
     }
 }
 
-fn handler(signal: i32) -> Call {
+pub fn handler(signal: i32) -> Call {
     Call::Action {
         signal,
         what: What::Handler,
@@ -429,6 +453,7 @@ fn threads() -> Small {
         before,
         letters,
         after: vec![unmask(1), unmask(0)],
+        waits: false,
     }
 }
 
@@ -440,7 +465,7 @@ mod tests {
     fn each_world_has_its_letters() {
         for object in Object::value_variants() {
             let small = Small::of(*object);
-            assert!(!small.before.is_empty() && small.letters.len() >= 16);
+            assert!(!small.before.is_empty() && small.letters.len() >= 15);
             let program = small.program(&[0, 1, 1]);
             let around = small.before.len() + small.after.len();
             assert_eq!(program.steps.len(), around + 3);

@@ -13,7 +13,7 @@ use crate::{cli, ui};
 const PAGE: &str = "docs/conformance.md";
 
 pub fn main(args: cli::Conform) -> Result<u8> {
-    let rules = Rules::load();
+    let rules = Rules::load(&release());
     let worlds = match (&args.native, &args.ringer) {
         (Some(native), Some(ringer)) => Some(Worlds {
             native: said(native)?,
@@ -24,14 +24,14 @@ pub fn main(args: cli::Conform) -> Result<u8> {
     };
     let worlds = worlds.as_ref();
     if args.write {
-        let page = report::markdown(&rules, worlds, &kernel());
+        let page = report::markdown(&rules, worlds);
         fs::write(PAGE, page).map_err(|why| Error::Input {
             path: PAGE.into(),
             why,
         })?;
     }
     ui::print(&report::text(&rules, worlds))?;
-    let fails = |rule| report::verdict(rule, worlds) == report::Verdict::Fails;
+    let fails = |rule| report::verdict(&rules, rule, worlds) == report::Verdict::Fails;
     Ok(u8::from(rules.rules.iter().any(fails)))
 }
 
@@ -52,9 +52,8 @@ fn said(path: &Path) -> Result<Verdicts> {
     Ok(Verdicts::parse(&String::from_utf8_lossy(&text)))
 }
 
-fn kernel() -> String {
+/// The kernel that runs, as uname(2) calls it.
+fn release() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = text.trim().split(['.', '-']);
-    let mut next = || parts.next().unwrap_or_default().to_owned();
-    format!("{}.{}", next(), next())
+    text.trim().to_owned()
 }

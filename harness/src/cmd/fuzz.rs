@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fuzz::generate::{self, ALL};
 use crate::fuzz::program::{Differs, Program};
 use crate::fuzz::world::Worlds;
-use crate::fuzz::{emit_c, exec, shrink};
+use crate::fuzz::{emit_c, exec, image, shrink};
 use crate::launch::inherited;
 use crate::{sys, ui};
 
@@ -170,6 +170,12 @@ fn replay(worlds: &mut Worlds, path: &Path, as_c: bool) -> Result<u8> {
     }
     ui::say(&format!("{programs} programs, {different} differ\n"));
     Ok(u8::from(different > 0))
+}
+
+/// What an actor becomes by execve.
+pub fn actor(args: &cli::FuzzActor) -> Result<u8> {
+    inherited::take().restore();
+    image::go_on(&args.legacy, &args.program)
 }
 
 /// The hidden half: programs on standard input, what they did on standard output.

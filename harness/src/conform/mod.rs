@@ -6,6 +6,8 @@
 //! report     both, for a person and as docs/conformance.md
 //! ```
 
+#[path = "../../../tests/support/kernel_range.rs"]
+mod kernel_range;
 pub mod report;
 pub mod rules;
 #[path = "../../../tests/support/table.rs"]

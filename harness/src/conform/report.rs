@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::rules::{Rule, Rules};
+use super::rules::{Deviation, Rule, Rules};
 use super::verdicts::{Score, Verdicts};
 
 /// What the tests said, if they were run.
@@ -34,7 +34,7 @@ impl Verdict {
     }
 }
 
-pub fn verdict(rule: &Rule, worlds: Option<&Worlds>) -> Verdict {
+pub fn verdict(rules: &Rules, rule: &Rule, worlds: Option<&Worlds>) -> Verdict {
     if rule.tests.is_empty() {
         return Verdict::Untested;
     }
@@ -48,9 +48,9 @@ pub fn verdict(rule: &Rule, worlds: Option<&Worlds>) -> Verdict {
     if all.iter().any(|w| w.of_all(&rule.tests).failed > 0) {
         return Verdict::Fails;
     }
-    match rule.deviations.is_empty() {
-        true => Verdict::Holds,
-        false => Verdict::Deviates,
+    match rules.deviations_of(rule).next() {
+        None => Verdict::Holds,
+        Some(_) => Verdict::Deviates,
     }
 }
 
@@ -76,7 +76,7 @@ fn sums(rules: &Rules, worlds: Option<&Worlds>) -> String {
     ];
     let count = |kind| {
         (rules.rules.iter())
-            .filter(|r| verdict(r, worlds) == kind)
+            .filter(|r| verdict(rules, r, worlds) == kind)
             .count()
     };
     let one = |kind: &Verdict| match count(*kind) {
@@ -92,7 +92,7 @@ pub fn text(rules: &Rules, worlds: Option<&Worlds>) -> String {
     for area in &rules.areas {
         let _ = writeln!(text, "{}", area.title);
         for rule in rules.rules.iter().filter(|rule| rule.area == area.id) {
-            let word = verdict(rule, worlds).word();
+            let word = verdict(rules, rule, worlds).word();
             let native = score(worlds.map(|w| &w.native), rule);
             let ringer = score(worlds.map(|w| &w.ringer), rule);
             let _ = writeln!(
@@ -105,13 +105,14 @@ pub fn text(rules: &Rules, worlds: Option<&Worlds>) -> String {
     text + &sums(rules, worlds) + "\n"
 }
 
-pub fn markdown(rules: &Rules, worlds: Option<&Worlds>, kernel: &str) -> String {
+pub fn markdown(rules: &Rules, worlds: Option<&Worlds>) -> String {
     let mut text = format!(
         "# What holds\n\n\
-         Written by `ringer conform --run --write` from `tests/spec.toml` and `tests/deviations.toml`, on Linux {kernel}.\n\
+         Written by `ringer conform --write` from `tests/spec.toml` and `tests/deviations.toml`, on Linux {kernel}.\n\
          *native* and *ringer*: how many of a rule's tests passed on the kernel and under ringer, of how many. \
          A deviation's test passes if it still shows the deviation.\n\n{}.\n",
-        sums(rules, worlds)
+        sums(rules, worlds),
+        kernel = version(&rules.release),
     );
     for area in &rules.areas {
         let _ = write!(text, "\n## {}\n\n", area.title);
@@ -121,8 +122,8 @@ pub fn markdown(rules: &Rules, worlds: Option<&Worlds>, kernel: &str) -> String 
         text +=
             "| rule | source | verdict | native | ringer | tests |\n|---|---|---|---|---|---|\n";
         for rule in rules.rules.iter().filter(|rule| rule.area == area.id) {
-            let mut word = verdict(rule, worlds).word().to_owned();
-            for id in &rule.deviations {
+            let mut word = verdict(rules, rule, worlds).word().to_owned();
+            for Deviation { id, .. } in rules.deviations_of(rule) {
                 let _ = write!(word, " [{id}](#{id})");
             }
             let native = score(worlds.map(|w| &w.native), rule);
@@ -140,9 +141,20 @@ pub fn markdown(rules: &Rules, worlds: Option<&Worlds>, kernel: &str) -> String 
     text += "\n## Deviations\n";
     for deviation in &rules.deviations {
         let (id, rule, reason) = (&deviation.id, &deviation.rule, &deviation.reason);
-        let _ = write!(text, "\n### {id}\n\nLinux: {rule}\n\nringer: {reason}\n");
+        let linux = match &*deviation.kernel_range {
+            "any" => "Linux".to_owned(),
+            range => format!("Linux {range}"),
+        };
+        let _ = write!(text, "\n### {id}\n\n{linux}: {rule}\n\nringer: {reason}\n");
     }
     text
+}
+
+/// 6.18.44-x: 6.18
+fn version(release: &str) -> String {
+    let mut parts = release.split(['.', '-']);
+    let mut next = || parts.next().unwrap_or_default().to_owned();
+    format!("{}.{}", next(), next())
 }
 
 #[cfg(test)]
@@ -151,23 +163,23 @@ mod tests {
 
     #[test]
     fn nothing_is_claimed_that_was_not_run() {
-        let rules = Rules::load();
+        let rules = Rules::load("6.18.0");
         let untested = rules.rules.iter().filter(|r| r.tests.is_empty()).count();
         for rule in &rules.rules {
             let expected = match rule.tests.is_empty() {
                 true => Verdict::Untested,
                 false => Verdict::NotRun,
             };
-            assert_eq!(verdict(rule, None), expected);
+            assert_eq!(verdict(&rules, rule, None), expected);
             let nothing = Worlds {
                 native: Verdicts::default(),
                 ringer: Verdicts::default(),
             };
-            assert_eq!(verdict(rule, Some(&nothing)), expected);
+            assert_eq!(verdict(&rules, rule, Some(&nothing)), expected);
         }
         let told = sums(&rules, None).contains(&format!("{untested} untested"));
         assert_eq!(told, untested != 0);
-        let all = markdown(&rules, None, "0");
+        let all = markdown(&rules, None);
         assert!(rules.rules.iter().all(|rule| all.contains(&rule.text)));
         assert!(rules.deviations.iter().all(|d| all.contains(&d.reason)));
     }

@@ -1,5 +1,6 @@
 //! The lists.
 
+use super::kernel_range::in_range;
 use super::table::{self, Table};
 
 const SPEC: &str = include_str!("../../../tests/spec.toml");
@@ -24,21 +25,26 @@ pub struct Rule {
 pub struct Deviation {
     pub id: String,
     pub rule: String,
+    /// Of kernels: "any", or comparisons.
+    pub kernel_range: String,
     pub reason: String,
 }
 
 pub struct Rules {
+    /// The kernel that runs, as uname(2) calls it: what deviates depends on it.
+    pub release: String,
     pub areas: Vec<Area>,
     pub rules: Vec<Rule>,
     pub deviations: Vec<Deviation>,
 }
 
 impl Rules {
-    pub fn load() -> Rules {
+    pub fn load(release: &str) -> Rules {
         let spec = table::parse(SPEC);
         let named = |name: &'static str| spec.iter().filter(move |t| t.name == name);
         let deviations = table::parse(DEVIATIONS);
         Rules {
+            release: release.to_owned(),
             areas: named("area").map(area).collect(),
             rules: named("rule").map(rule).collect(),
             deviations: (deviations.iter())
@@ -46,6 +52,13 @@ impl Rules {
                 .map(deviation)
                 .collect(),
         }
+    }
+
+    /// A rule's deviations that are any on the kernel that runs.
+    pub fn deviations_of<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a Deviation> {
+        (self.deviations.iter())
+            .filter(|d| rule.deviations.contains(&d.id))
+            .filter(|d| in_range(&d.kernel_range, &self.release))
     }
 
     /// The test targets that rules name.
@@ -86,6 +99,7 @@ fn deviation(table: &Table) -> Deviation {
     Deviation {
         id: text(table, "id"),
         rule: text(table, "rule"),
+        kernel_range: text(table, "kernel_range"),
         reason: text(table, "reason"),
     }
 }
@@ -97,7 +111,7 @@ mod tests {
 
     #[test]
     fn each_area_has_rules_and_each_rule_an_area() {
-        let rules = Rules::load();
+        let rules = Rules::load("6.18.0");
         let areas: BTreeSet<&str> = rules.areas.iter().map(|a| &*a.id).collect();
         let used: BTreeSet<&str> = rules.rules.iter().map(|r| &*r.area).collect();
         assert_eq!(areas, used);
@@ -107,12 +121,26 @@ mod tests {
 
     #[test]
     fn each_deviation_is_some_rules() {
-        let rules = Rules::load();
+        let rules = Rules::load("6.18.0");
         let known: BTreeSet<&str> = rules.deviations.iter().map(|d| &*d.id).collect();
         let cited: BTreeSet<&str> = (rules.rules.iter())
             .flat_map(|rule| &rule.deviations)
             .map(|id| &**id)
             .collect();
         assert_eq!(known, cited);
+    }
+
+    #[test]
+    fn what_newer_kernels_do_as_ringer_is_no_deviation_there() {
+        let count = |release| {
+            let rules = Rules::load(release);
+            let of = |rule| rules.deviations_of(rule).count();
+            rules.rules.iter().map(of).sum::<usize>()
+        };
+        let rules = Rules::load("6.14.9");
+        let bounded = (rules.deviations.iter()).find(|d| d.kernel_range == "< 6.15");
+        assert!(bounded.is_some(), "or take another for this test");
+        assert!(count("6.14.9") > count("6.15.0-rc1"));
+        assert!(count("6.15.0-rc1") > 0, "others are on any");
     }
 }

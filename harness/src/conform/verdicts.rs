@@ -1,10 +1,15 @@
 //! What the tests of the workspace said, in one world.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::sys::{self, signal::Disposition};
+
+/// What a shell without job control ignores for a command in its background, and nohup(1) does: tests that press
+/// control-C would wait in vain.
+const OF_A_TERMINAL: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
 
 /// How often a rule's tests passed and failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,7 +20,7 @@ pub struct Score {
 
 /// Per target: its tests, and whether they passed.
 #[derive(Default, Debug, PartialEq)]
-pub struct Verdicts(BTreeMap<String, Vec<(String, bool)>>);
+pub struct Verdicts(BTreeMap<String, BTreeMap<String, bool>>);
 
 impl Verdicts {
     /// Runs these targets, by cargo, in the worlds that `worlds` names.
@@ -31,8 +36,24 @@ impl Verdicts {
             command.args(["--test", target]);
         }
         command.env("RINGER_WORLDS", worlds).stdin(Stdio::null());
+        let begin = || {
+            for signal in OF_A_TERMINAL {
+                Disposition::default().install(signal);
+            }
+            Ok(())
+        };
+        // SAFETY: async-signal-safe: sigaction(2) alone.
+        unsafe { command.pre_exec(begin) };
         let out = command.output().map_err(trouble)?;
-        Ok(Verdicts::parse(&String::from_utf8_lossy(&out.stdout)))
+        let said = String::from_utf8_lossy(&out.stdout);
+        let verdicts = Verdicts::parse(&said);
+        match verdicts.0.is_empty() {
+            false => Ok(verdicts),
+            true => Err(Error::Fuzz {
+                what: "cargo test".into(),
+                why: format!("no test ran: {}", last_lines(&said)),
+            }),
+        }
     }
 
     /// The output of `cargo test`, both streams in one.
@@ -51,7 +72,9 @@ impl Verdicts {
             let Some((name, how)) = test else { continue };
             if how == "ok" || how == "FAILED" {
                 let tests = verdicts.0.entry(target.clone()).or_default();
-                tests.push((name.to_owned(), how == "ok"));
+                // What a test that fails tells of its child names it again.
+                let passed = tests.entry(name.to_owned()).or_insert(true);
+                *passed &= how == "ok";
             }
         }
         verdicts
@@ -60,8 +83,8 @@ impl Verdicts {
     /// What is known of target::name, or of target::*.
     pub fn score(&self, test: &str) -> Score {
         let (target, name) = test.split_once("::").unwrap_or((test, ""));
-        let tests = self.0.get(target).map_or(&[][..], Vec::as_slice);
-        let of_it = tests.iter().filter(|(n, _)| name == "*" || n == name);
+        let tests = self.0.get(target).into_iter().flatten();
+        let of_it = tests.filter(|(n, _)| name == "*" || *n == name);
         of_it.fold(Score::default(), |score, (_, passed)| Score {
             passed: score.passed + usize::from(*passed),
             failed: score.failed + usize::from(!*passed),
@@ -86,6 +109,12 @@ fn target_of(rest: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// Enough of them to see what is wrong.
+fn last_lines(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +133,19 @@ mod tests {
         assert_eq!(verdicts.score("nothing::*"), score(0, 0));
         let all = ["ring::*".to_owned(), "sysv_sem::a_b".to_owned()];
         assert_eq!(verdicts.of_all(&all), score(2, 1));
+    }
+
+    #[test]
+    fn one_that_fails_and_tells_of_its_child_is_one() {
+        let said = "Running a.rs (d/ring-0)\ntest a ... FAILED\n\nfailures:\ntest a ... FAILED\ntest b ... ok\n";
+        let one = |failed| Score {
+            passed: 1 - failed,
+            failed,
+        };
+        let verdicts = Verdicts::parse(said);
+        assert_eq!(
+            (verdicts.score("ring::a"), verdicts.score("ring::b")),
+            (one(1), one(0))
+        );
     }
 }

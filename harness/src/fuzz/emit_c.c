@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,7 +26,8 @@
 #define HELPER __attribute__((unused)) static
 
 /* The actors take turns; r[], q[] and s[] are what a fork copies, and a thread begins with. */
-static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; } *page;
+struct begin { int from, me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS]; };
+static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; char path[40]; struct begin begin[@ACTORS]; } *page;
 static __thread int me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS];
 static char *buf; /* behind its @BUFFER bytes is nothing */
 #define GOOD(n) buf
@@ -207,6 +209,35 @@ HELPER int notify(int fd, int sig)
 	return mq_notify(fd, &event);
 }
 
+/* What another image or thread begins with. */
+HELPER struct begin *begin(int as, int from)
+{
+	struct begin *b = &page->begin[as];
+	b->from = from;
+	b->me = as;
+	memcpy(b->r, r, sizeof r);
+	memcpy(b->q, q, sizeof q);
+	memcpy(b->s, s, sizeof s);
+	return b;
+}
+
+HELPER void take(struct begin *b)
+{
+	me = b->me;
+	memcpy(r, b->r, sizeof r);
+	memcpy(q, b->q, sizeof q);
+	memcpy(s, b->s, sizeof s);
+}
+
+/* main() goes on with it. */
+HELPER int executed(int step)
+{
+	char as[12];
+	begin(me, step + 1);
+	snprintf(as, sizeof as, "%d", me);
+	return execl("/proc/self/exe", "fuzz", page->path, as, NULL);
+}
+
 HELPER int threaded(int as, int step);
 
 static void body(int from)
@@ -221,15 +252,10 @@ static void body(int from)
 @BODY
 }
 
-struct begin { int from, me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS]; };
-
 HELPER void *thread(void *begin)
 {
 	struct begin *b = begin;
-	me = b->me;
-	memcpy(r, b->r, sizeof r);
-	memcpy(q, b->q, sizeof q);
-	memcpy(s, b->s, sizeof s);
+	take(b);
 	page->pid[me] = getpid();
 	__atomic_store_n(&page->tid[me], gettid(), __ATOMIC_RELEASE);
 	body(b->from);
@@ -238,14 +264,8 @@ HELPER void *thread(void *begin)
 
 HELPER int threaded(int as, int step)
 {
-	static struct begin b;
 	pthread_t t;
-	b.from = step + 1;
-	b.me = as;
-	memcpy(b.r, r, sizeof r);
-	memcpy(b.q, q, sizeof q);
-	memcpy(b.s, s, sizeof s);
-	if (pthread_create(&t, NULL, thread, &b) != 0)
+	if (pthread_create(&t, NULL, thread, begin(as, step + 1)) != 0)
 		return -1;
 	while (!__atomic_load_n(&page->tid[as], __ATOMIC_ACQUIRE))
 		usleep(100);
@@ -255,7 +275,7 @@ HELPER int threaded(int as, int step)
 /* Goes on without an actor that waits in a call, and ends what waits for ever. */
 HELPER void watch(pid_t actors)
 {
-	for (int turn = -1, ms = 0; waitpid(actors, NULL, WNOHANG) == 0; ms++) {
+	for (int turn = -1, ms = 0; waitpid(-1, NULL, WNOHANG) >= 0; ms++) {
 		usleep(1000);
 		if (turn != page->turn)
 			turn = page->turn, ms = 0;
@@ -266,14 +286,46 @@ HELPER void watch(pid_t actors)
 	}
 }
 
-int main(void)
+HELPER void map(int fd)
 {
+	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	buf = mmap(NULL, @BUFFER + 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mprotect(buf, @BUFFER, PROT_READ | PROT_WRITE);
+}
+
+HELPER int act(int from)
+{
+	body(from);
+	for (int as = 1; me == 0 && as < @ACTORS; as++) /* who still waits */
+		if (page->pid[as] && page->pid[as] != getpid())
+			kill(page->pid[as], SIGKILL);
+	while (me == 0 && wait(NULL) > 0)
+		;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3) { /* executed() */
+		map(open(argv[1], O_RDWR));
+		take(&page->begin[atoi(argv[2])]);
+		page->tid[me] = getpid();
+		int step = page->begin[me].from - 1;
+		printf("%3d  %d: executed = 0\n", step, me);
+		fflush(stdout);
+		over(step);
+		return act(step + 1);
+	}
 	memset(r, -1, sizeof r);
 	memset(q, -1, sizeof q);
 	memset(s, -1, sizeof s);
-	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	buf = mmap(NULL, @BUFFER + 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	mprotect(buf, @BUFFER, PROT_READ | PROT_WRITE);
+	int fd = memfd_create("page", MFD_CLOEXEC);
+	if (ftruncate(fd, sizeof *page) != 0)
+		return 1;
+	map(dup(fd));
+	snprintf(page->path, sizeof page->path, "/proc/%d/fd/%d", (int)getpid(), fd);
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* of those whose parent was killed */
 	pid_t actors = fork();
 	if (actors > 0) {
 		watch(actors);
@@ -284,12 +336,7 @@ int main(void)
 		return 0;
 	}
 	setpgid(0, 0);
+	close(fd);
 	page->pid[0] = page->tid[0] = getpid();
-	body(0);
-	for (int as = 1; me == 0 && as < @ACTORS; as++) /* who still waits */
-		if (page->pid[as] && page->pid[as] != getpid())
-			kill(page->pid[as], SIGKILL);
-	while (me == 0 && wait(NULL) > 0)
-		;
-	return 0;
+	return act(0);
 }

@@ -164,6 +164,7 @@ fn call(call: &Call, step: usize) -> String {
         Call::Obtain { fd, len, flags, room, to } => {
             format!("obtain({}, {len}, {flags:#x}, {room}, &{})", r(fd), r(to))
         }
+        Call::Exec => format!("executed({step})"),
         Call::Join { child } => format!("waitpid(page->pid[{child}], &n, WNOHANG) > 0"),
     }
 }

@@ -11,12 +11,13 @@
 //!
 //! An actor that sleeps in its call waits: the others go on without it. Whoever ends such a wait has made the
 //! sleeper ready before its own call returns, in either world. So after each step those that wait either
-//! end their calls, or are seen asleep again.
+//! end their calls, or are seen asleep again. (But for the dead: that somebody was killed, others may learn a little later.)
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::time::Duration;
 
 use super::calls::{Actor, BUFFER, NAMES};
+use super::image;
 use super::page::{Gave, Page};
 use super::program::{Call, Outcome, Program, ACTORS, MOST_STEPS};
 use super::referee::{Life, Referee};
@@ -95,7 +96,7 @@ impl Stage {
         // SAFETY: nothing from 3 on is used here.
         unsafe { libc::close_range(3, u32::MAX, 0) };
         // SAFETY: this process has one thread.
-        let first = unsafe { process::fork(|| act(self.actor(), program)) };
+        let first = unsafe { process::fork(|| act(self.actor(), program, 0)) };
         let Ok(pid) = first else { return 1 };
         self.page.tids[0].store(pid, Release);
         self.page.pids[0].store(pid, Release);
@@ -108,9 +109,8 @@ impl Stage {
     }
 }
 
-/// An actor's life. Never comes back into the worker.
-fn act(mut actor: Actor, program: &Program) -> i32 {
-    let mut last = 0;
+/// An actor's life after this turn. Never comes back into the worker.
+pub fn act(mut actor: Actor, program: &Program, mut last: u32) -> i32 {
     loop {
         let page = actor.page;
         let me = usize::from(actor.me);
@@ -129,6 +129,7 @@ fn act(mut actor: Actor, program: &Program) -> i32 {
             let step = turn as usize / 2 - 1;
             match program.steps[step].call {
                 Call::Thread { child } => thread(&actor, program, step, child),
+                Call::Exec => image::replace(&actor, program, step),
                 ref call => actor.step(step, call),
             }
         } else {
@@ -170,7 +171,7 @@ fn thread(actor: &Actor, program: &Program, step: usize, child: u8) {
         signals::i_am(new.me);
         // SAFETY: no arguments.
         page.tids[at].store(unsafe { libc::gettid() }, Release);
-        act(new, &program);
+        act(new, &program, 0);
     };
     if std::thread::Builder::new().spawn(begin).is_err() {
         return gave(-1, libc::EAGAIN);

@@ -90,6 +90,9 @@ struct Maker<'a> {
     /// What is in whose registers, if all goes well.
     kinds: [[Kind; REGISTERS]; ACTORS],
     there: [bool; ACTORS],
+    /// The actor with which each one's process began.
+    process: [usize; ACTORS],
+    dead: [bool; ACTORS],
     /// Whether calls may wait.
     waits: bool,
     /// Whether there are threads.
@@ -109,6 +112,8 @@ pub fn program(seed: u64, objects: &[Object], length: usize) -> Program {
         objects,
         kinds: [[Kind::Nothing; REGISTERS]; ACTORS],
         there: [true, false, false],
+        process: [0; ACTORS],
+        dead: [false; ACTORS],
         steps: Vec::new(),
     };
     // Who dies early shows little.
@@ -158,10 +163,12 @@ impl Maker<'_> {
     }
 
     fn one(&mut self) {
-        let there: Vec<usize> = (0..ACTORS).filter(|a| self.there[*a]).collect();
-        let who = self.random.pick(&there);
+        let alive = self.alive();
+        let who = self.random.pick(&alive);
         match self.random.below(100) {
             0..=3 => self.fork(who),
+            4 if self.random.rarely(2) => self.kill(who),
+            5 if self.random.rarely(2) => self.exec(who),
             4..=11 => {
                 let object = self.random.pick(self.objects);
                 self.make(who, object);
@@ -306,6 +313,54 @@ impl Maker<'_> {
         self.push(who, call);
     }
 
+    fn alive(&self) -> Vec<usize> {
+        (0..ACTORS)
+            .filter(|a| self.there[*a] && !self.dead[*a])
+            .collect()
+    }
+
+    /// Ends a process, be it the caller's own, unless it is the last.
+    fn kill(&mut self, who: usize) {
+        let whom = self.random.pick(&self.alive());
+        let dies = |a: &usize| self.process[*a] == self.process[whom];
+        if self.alive().iter().all(dies) {
+            return;
+        }
+        let dead: Vec<usize> = (0..ACTORS).filter(dies).collect();
+        dead.iter().for_each(|a| self.dead[*a] = self.there[*a]);
+        let (whom, signal) = (whom as u8, libc::SIGKILL);
+        self.push(who, Call::Kill { whom, signal });
+    }
+
+    /// Handlers do not outlive it: without others the next signal would be the end.
+    fn exec(&mut self, who: usize) {
+        use Kind::*;
+        for _ in 0..self.random.below(3) {
+            let fd = self.reg(who, &[PipeR, PipeW, Eventfd, Socket, Mq]);
+            let (cmd, arg) = (libc::F_SETFD, self.random.below(2) as i32);
+            self.push(who, Call::Fcntl { fd, cmd, arg });
+        }
+        for other in (0..ACTORS).filter(|other| *other != who) {
+            self.dead[other] |= self.there[other] && self.process[other] == self.process[who];
+        }
+        self.push(who, Call::Exec);
+        for signal in SIGNALS {
+            let (what, flags, mask) = (What::Handler, self.action_flags(), vec![]);
+            let is_left = self.random.rarely(8);
+            if !is_left {
+                self.push(
+                    who,
+                    Call::Action {
+                        signal,
+                        what,
+                        flags,
+                        mask,
+                    },
+                );
+            }
+        }
+    }
+
     fn fork(&mut self, who: usize) {
         let Some(child) = (0..ACTORS).find(|a| !self.there[*a]) else {
             let child = self.random.below(ACTORS) as u8;
@@ -313,8 +368,10 @@ impl Maker<'_> {
         };
         self.there[child] = true;
         self.kinds[child] = self.kinds[who];
+        let is_thread = self.threads && self.random.rarely(2);
+        self.process[child] = if is_thread { self.process[who] } else { child };
         let child = child as u8;
-        let call = match self.threads && self.random.rarely(2) {
+        let call = match is_thread {
             true => Call::Thread { child },
             false => Call::Fork { child },
         };

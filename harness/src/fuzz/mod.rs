@@ -4,6 +4,7 @@
 //! program    a program as data, and what its calls gave
 //! generate   seed -> program
 //! exec       runs a program by actors (calls, calls_fd, signals: one call of it; page), and a referee
+//! image      an actor's execve
 //! world      the worker in each world, fed with programs
 //! shrink     the smallest part of a program that still differs
 //! emit_c     a program as C, for a person
@@ -15,6 +16,7 @@ pub mod calls_named;
 pub mod emit_c;
 pub mod exec;
 pub mod generate;
+pub mod image;
 pub mod page;
 pub mod program;
 pub mod referee;

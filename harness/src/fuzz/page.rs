@@ -1,5 +1,6 @@
 //! The page that referee and actors share: whose turn it is, and what was seen.
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 
 use super::program::{Outcome, Ran, Seen, ACTORS, MOST_STEPS};
@@ -18,6 +19,8 @@ pub struct Page {
     pub done: [AtomicU32; ACTORS],
     pub pids: [AtomicI32; ACTORS],
     pub tids: [AtomicI32; ACTORS],
+    /// The process that made this page, and its descriptor there.
+    home: [AtomicI32; 2],
     pub step: AtomicU32,
     /// Whatever comes now comes of the end.
     pub over: AtomicU32,
@@ -66,15 +69,40 @@ pub struct Gave<'a> {
 }
 
 impl Page {
-    /// Shared with all that are forked from now on.
+    /// Shared with all that are forked from now on, and with those that open its path.
     pub fn new() -> Option<&'static Page> {
+        // SAFETY: a C string.
+        let fd = unsafe { libc::memfd_create(c"ringer-fuzz".as_ptr(), libc::MFD_CLOEXEC) };
+        // SAFETY: numbers.
+        if unsafe { libc::ftruncate(fd, std::mem::size_of::<Page>() as i64) } != 0 {
+            return None;
+        }
+        let page = Page::map(fd)?;
+        page.home[0].store(std::process::id() as i32, Relaxed);
+        page.home[1].store(fd, Relaxed);
+        Some(page)
+    }
+
+    /// That of another process.
+    pub fn open(path: &str) -> Option<&'static Page> {
+        let file = std::fs::File::options().read(true).write(true).open(path);
+        Page::map(file.ok()?.as_raw_fd())
+    }
+
+    /// Where it can be opened as long as its maker lives and has not closed it.
+    pub fn path(&self) -> String {
+        let [pid, fd] = [0, 1].map(|at| self.home[at].load(Relaxed));
+        format!("/proc/{pid}/fd/{fd}")
+    }
+
+    /// A file of a Page's length, all zeros in the beginning.
+    fn map(fd: i32) -> Option<&'static Page> {
         let (len, prot) = (
             std::mem::size_of::<Page>(),
             libc::PROT_READ | libc::PROT_WRITE,
         );
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping, wherever there is room.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, libc::MAP_SHARED, fd, 0) };
         if at == libc::MAP_FAILED {
             return None;
         }
@@ -114,6 +142,12 @@ impl Page {
             to.store(*from, Relaxed);
         }
         cell.state.store(DONE, Release);
+    }
+
+    /// Whether this call has succeeded.
+    pub fn succeeded(&self, step: usize) -> bool {
+        let cell = &self.cells[step];
+        cell.state.load(Acquire) == DONE && cell.value.load(Relaxed) == 0
     }
 
     pub fn died(&self, step: usize) {

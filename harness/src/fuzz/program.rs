@@ -304,6 +304,8 @@ pub enum Call {
         room: u32,
         to: Reg,
     },
+    /// execve(2) of the same program, which goes on with the next step.
+    Exec,
 }
 
 impl Call {
@@ -330,6 +332,7 @@ impl Call {
                 | Call::Thread { .. }
                 | Call::Tgkill { .. }
                 | Call::MqSend { .. }
+                | Call::Exec
         )
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::exec::{futex_wait, futex_wake, END};
 use super::page::Page;
-use super::program::{Program, ACTORS, MOST_STEPS};
+use super::program::{Call, Program, ACTORS, MOST_STEPS};
 use crate::sys::{process, procfs, signal};
 
 /// What neither ends nor sleeps for so long hangs.
@@ -16,6 +16,8 @@ const AGAIN: u32 = 1 << 31;
 const PAUSE: Duration = Duration::from_micros(200);
 /// So many looks in a row have to find it asleep.
 const LOOKS: u32 = 3;
+/// So long after a death everybody has noticed: a call that waits for the dead looks every 20 ms whether it lives.
+const NOTICED: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Life {
@@ -49,7 +51,7 @@ impl Referee {
             if !self.is_free(who) {
                 continue;
             }
-            let settles = self.one(at, who, step.call.reaches_others());
+            let settles = self.one(at, who, &step.call);
             if settles {
                 self.settle(at as u32 * 2 + 3);
                 if self.are_threads() {
@@ -80,12 +82,21 @@ impl Referee {
     }
 
     /// A step of an actor that is free. Whether all have to settle.
-    fn one(&mut self, at: usize, who: usize, reaches_others: bool) -> bool {
+    fn one(&mut self, at: usize, who: usize, call: &Call) -> bool {
         self.page.step.store(at as u32, Release);
         let turn = at as u32 * 2 + 2;
         self.call(who, turn);
-        match self.wait(who, turn, LOOKS) {
-            Turn::Done => return reaches_others,
+        let reaches_others = call.reaches_others();
+        let is_exec = *call == Call::Exec;
+        // The new image may sleep in its beginning.
+        let looks = if is_exec { u32::MAX } else { LOOKS };
+        match self.wait(who, turn, looks) {
+            Turn::Done => {
+                if is_exec && self.page.succeeded(at) {
+                    self.only_thread(at, who);
+                }
+                return reaches_others;
+            }
             Turn::Sleeps => {
                 self.page.waits(at);
                 self.actors[who] = Life::Waits { step: at, turn };
@@ -94,7 +105,7 @@ impl Referee {
             }
             Turn::Died => {
                 self.page.died(at);
-                self.actors[who] = Life::Gone;
+                self.gone(who);
             }
             Turn::Hangs => self.hangs(at),
         }
@@ -109,6 +120,25 @@ impl Referee {
         pids.windows(2).any(|two| two[0] == two[1])
     }
 
+    /// An execve ends its process's other threads.
+    fn only_thread(&mut self, at: usize, who: usize) {
+        for other in 0..ACTORS {
+            if other == who || self.pid(other) != self.pid(who) {
+                continue;
+            }
+            if let Life::Waits { step, .. } = self.actors[other] {
+                self.page.woken(step, at);
+                self.page.died(step);
+            }
+            self.actors[other] = Life::Gone;
+        }
+    }
+
+    fn gone(&mut self, who: usize) {
+        self.actors[who] = Life::Gone;
+        std::thread::sleep(NOTICED);
+    }
+
     /// Who is free passes the kernel once.
     fn settle(&mut self, turn: u32) {
         let all: Vec<usize> = (0..ACTORS).filter(|a| self.is_free(*a)).collect();
@@ -116,7 +146,7 @@ impl Referee {
         for who in all {
             match self.wait(who, turn, u32::MAX) {
                 Turn::Done => {}
-                Turn::Died => self.actors[who] = Life::Gone,
+                Turn::Died => self.gone(who),
                 Turn::Sleeps | Turn::Hangs => self.hangs((turn & !AGAIN) as usize / 2 - 1),
             }
         }
@@ -140,7 +170,7 @@ impl Referee {
                     Turn::Died => {
                         self.page.woken(step, at);
                         self.page.died(step);
-                        self.actors[who] = Life::Gone;
+                        self.gone(who);
                     }
                     Turn::Hangs => return self.hangs(step),
                 }
@@ -181,7 +211,11 @@ impl Referee {
             match self.state(who) {
                 None | Some('Z' | 'X') if done.load(Acquire) != turn => {
                     // Its other threads hold what it held.
-                    while procfs::is_alive(self.pid(who) as u32) && since.elapsed() < LIMIT {
+                    while self.is_there(who) && since.elapsed() < LIMIT {
+                        // The first thread of one that executes another program ends, too.
+                        if done.load(Acquire) == turn {
+                            return Turn::Done;
+                        }
                         std::thread::sleep(PAUSE);
                     }
                     return Turn::Died;
@@ -211,6 +245,13 @@ impl Referee {
                 && !matches!(self.state(*who), Some('S') | None)
         };
         !(0..ACTORS).any(|who| awake(&who))
+    }
+
+    /// Whether any thread of its process is left.
+    fn is_there(&self, who: usize) -> bool {
+        let pid = self.pid(who) as u32;
+        // While one takes the place of the first, neither may be seen.
+        (0..3).any(|_| procfs::is_alive(pid) || procfs::threads(pid) > 1)
     }
 
     fn state(&self, who: usize) -> Option<char> {

@@ -126,6 +126,8 @@ both_worlds!(exec_leaves_the_registration_but_nobody_is_told, {
     procfs::stopped(child.pid());
     let mine = || notify(&q, Some(&event(libc::SIGEV_NONE, 0, 0)));
     assert_eq!(mine(), Err(EBUSY));
+    let text = String::from_utf8(read_n(&q, 200).unwrap()).unwrap();
+    assert!(text.contains(" NOTIFY:0     SIGNO:10 "), "{text}");
     send(&q, b"1", 0).unwrap();
     assert_eq!(mine(), Ok(0));
     child.kill(SIGCONT);

@@ -25,6 +25,17 @@ pub mod kind {
     pub const SILENT: u32 = 1;
     pub const SIGNAL: u32 = 2;
     pub const THREAD: u32 = 3;
+    /// SIGNAL and THREAD of a program that has executed another: registered, and not told.
+    pub const SIGNAL_BEFORE_EXEC: u32 = 4;
+    pub const THREAD_BEFORE_EXEC: u32 = 5;
+
+    pub(super) fn after_exec(kind: u32) -> Option<u32> {
+        match kind {
+            SIGNAL => Some(SIGNAL_BEFORE_EXEC),
+            THREAD => Some(THREAD_BEFORE_EXEC),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a registration, in its note.
@@ -277,17 +288,17 @@ pub fn remove<H: Host>(k: &Ctx<'_, H>, h: &Handle, process: u32) {
 pub fn silence<H: Host>(k: &Ctx<'_, H>, process: u32) {
     let used = k.arena.header().queues_used.load(Relaxed);
     for slot in 1..used {
-        let told = |q: &Queue| {
-            matches!(q.notify_kind.load(Relaxed), kind::SIGNAL | kind::THREAD)
-                && q.notify_process.load(Relaxed) == process
+        let silent = |q: &Queue| {
+            let mine = q.notify_process.load(Relaxed) == process;
+            kind::after_exec(q.notify_kind.load(Relaxed)).filter(|_| mine)
         };
-        if !get(k.arena, slot).is_some_and(told) {
+        if get(k.arena, slot).and_then(silent).is_none() {
             continue;
         }
         if let Some(h) = handle(k.arena, slot) {
             h.lock(k);
-            if told(h.q) {
-                h.q.notify_kind.store(kind::SILENT, Release);
+            if let Some(how) = silent(h.q) {
+                h.q.notify_kind.store(how, Release);
             }
             h.unlock(k);
         }

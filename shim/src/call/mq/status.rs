@@ -78,9 +78,9 @@ fn describe(e: &MqFile) -> Line {
             .is_some_and(|p| p.generation.load(Relaxed) == q.notify_generation.load(Relaxed));
     // SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD
     let (notify, signo) = match how {
-        kind::SIGNAL => (0, u64::from(q.notify_signo.load(Relaxed))),
+        kind::SIGNAL | kind::SIGNAL_BEFORE_EXEC => (0, u64::from(q.notify_signo.load(Relaxed))),
         kind::SILENT => (1, 0),
-        kind::THREAD => (2, 0),
+        kind::THREAD | kind::THREAD_BEFORE_EXEC => (2, 0),
         _ => (0, 0),
     };
     let pid = u64::from(q.notify_pid.load(Relaxed));
