@@ -156,12 +156,13 @@ fn holders<'a>(
 
 /// Whether another process may hold this socket as well.
 pub fn is_shared(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
-    let mine = crate::host::getpid();
-    holders(k, s, s.side).any(|(p, _)| p.pid.load(Relaxed) != mine)
+    let mine = crate::attach::process(crate::tls::tls());
+    holders(k, s, s.side).any(|(p, _)| !mine.is_some_and(|mine| core::ptr::eq(mine, p)))
 }
 
 fn borrow(k: &Ctx<'_, Shim>, s: &SocketId, side: Side) -> Option<i32> {
-    for (p, theirs) in holders(k, s, side) {
+    let near = |p: &Process| !task::alive::is_foreign(k.host, &p.namespace);
+    for (p, theirs) in holders(k, s, side).filter(|(p, _)| near(p)) {
         let pidfd = sys!(SYS_PIDFD_OPEN, p.pid.load(Relaxed), 0);
         if pidfd < 0 {
             continue;
@@ -212,7 +213,11 @@ fn is_abandoned(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
         let generation = p.generation.load(Acquire);
         let state = p.state.load(Acquire);
         let settled = matches!(state, proc_state::LIVE..=proc_state::UNSHIMMED);
-        if settled && p.fd_count.load(Relaxed) != 0 && task::process_is_gone(k.host, p) {
+        if settled
+            && p.fd_count.load(Relaxed) != 0
+            && task::living_thread(k.arena, slot).is_none()
+            && task::process_is_gone(k.arena, k.host, slot, p)
+        {
             task::reap::reap_if(k, slot, generation);
         }
     }

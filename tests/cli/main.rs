@@ -6,6 +6,7 @@
 mod badinput;
 mod bench;
 mod connection;
+mod containers;
 mod fifos;
 #[allow(dead_code)] // shared with the tests of real programs, which use more of it
 #[path = "../programs/fixture.rs"]

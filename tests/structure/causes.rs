@@ -88,6 +88,7 @@ const CAUSES: &[(&str, Shown)] = &[
     ("NotDumpable", Shown::Does("undumpable")),
     ("Seccomp", Shown::Does("seccomp")),
     ("Stranger", Shown::Does("stranger")),
+    ("Namespace", Shown::Does("namespace")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.

@@ -93,7 +93,7 @@ fn text(rows: &[Row]) -> String {
         let command = p.command.as_ref().unwrap_or(&p.comm);
         table.row(vec![
             session.clone(),
-            p.pid.to_string(),
+            number(p),
             state(p),
             p.threads.to_string(),
             p.descriptors.to_string(),
@@ -104,6 +104,15 @@ fn text(rows: &[Row]) -> String {
         ]);
     }
     table.text() + &signals(rows)
+}
+
+/// Its number; of another PID namespace's process also what it is here.
+fn number(p: &ProcessView) -> String {
+    match (p.foreign, p.pid_here) {
+        (false, _) => p.pid.to_string(),
+        (true, Some(here)) => format!("{} ({here})", p.pid),
+        (true, None) => format!("{} (?)", p.pid),
+    }
 }
 
 /// The masks of each thread, by the names of proc(5).
