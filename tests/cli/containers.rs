@@ -97,7 +97,7 @@ $BOX $RUN perl -MPOSIX -e 'for (1 .. 20) { if (!fork) { exit } wait } if (fork) 
     rename "number.new", "number"; select undef, undef, undef, 0.01 until -e "sent";
     my $p = POSIX::SigSet->new; sigpending($p); print $p->ismember(SIGUSR1) ? "came\n" : "nothing\n"' &
 until_there number
-$BOX $RUN perl -e 'pipe(R, W); syswrite W, "x"; sysread R, my $x, 1;
+$BOX $RUN perl -e '$| = 1; pipe(R, W); syswrite W, "x"; sysread R, my $x, 1;
     print kill(USR1 => shift) ? "sent\n" : "$!\n"; open F, ">sent"' $(cat number)
 wait
 "#;
