@@ -37,6 +37,9 @@ pub struct ProcessView {
     pub pid_here: Option<u32>,
     #[serde(skip)]
     pub foreign: bool,
+    /// It lives in a PID namespace that can not be looked into from here.
+    #[serde(skip)]
+    pub unseen: bool,
     pub ppid: u32,
     /// As the arena has it: `live`, `execing`, `unshimmed`, `announced`, `dead`.
     pub state: &'static str,
@@ -196,6 +199,7 @@ pub fn processes(arena: &Arena, clock: &Clock, now: u64) -> Vec<ProcessView> {
             pid,
             pid_here: here.filter(|_| foreign),
             foreign,
+            unseen: live && here.is_none(),
             ppid: p.ppid.load(Relaxed),
             state: state_name(state),
             kernel_state: stat.as_ref().map(|s| s.state),

@@ -22,7 +22,8 @@ impl Row {
     /// Who has ended is history. Who was killed and not cleaned up after is of interest to whoever
     /// looks at that session.
     fn is_news(&self, this_session: bool) -> bool {
-        self.process.state != "dead" && (this_session || self.process.kernel_state.is_some())
+        let p = &self.process;
+        p.state != "dead" && (this_session || p.unseen || p.kernel_state.is_some())
     }
 }
 
@@ -161,6 +162,7 @@ fn state(p: &ProcessView) -> String {
     match (p.state, p.kernel_state) {
         ("dead", _) => "ended".to_owned(),
         ("announced", _) => "starting".to_owned(),
+        (state, None) if p.unseen => format!("{state} elsewhere"),
         (_, None) => "killed".to_owned(),
         ("live", Some(state)) => kernel_state(state).to_owned(),
         (other, Some(state)) => format!("{other}, {}", kernel_state(state)),
