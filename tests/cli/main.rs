@@ -31,3 +31,4 @@ mod trace;
 mod trace_json;
 mod trace_perfetto;
 mod tty;
+mod unseen;
