@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! a foreign ...              is dead
-//! owner of a lock            if the kernel has marked it
+//! owner of a lock            if the kernel has marked it; if it never could, after a second
 //! process                    if the kernel has marked its main thread, and all others that are known
 //! process that execs, or     never: who is of its namespace finds out
 //!   that ringer does not reach
@@ -57,7 +57,20 @@ pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
     if task.surely_alive() {
         return false;
     }
-    task.kernel_says_dead() || thread_is_gone(host, task)
+    task.kernel_says_dead() || thread_is_gone(host, task) || is_nobodys(arena, host, task)
+}
+
+/// Whether the thread is said to be foreign, and is of no process that is: damage, or long gone.
+fn is_nobodys(arena: &Arena, host: &impl Host, task: &Task) -> bool {
+    let namespace = task.namespace.load(Relaxed);
+    let has_process = || {
+        super::process(arena, task.process.load(Relaxed)).is_some_and(|p| {
+            let state = p.state.load(Acquire);
+            let used = matches!(state, proc_state::ANNOUNCED..=proc_state::UNSHIMMED);
+            used && p.namespace.load(Relaxed) == namespace
+        })
+    };
+    is_foreign(host, &task.namespace) && !has_process()
 }
 
 /// Whether the kernel knows the thread no more. No, if it is foreign.
@@ -116,10 +129,13 @@ impl<H: Host> Owners for Threads<'_, H> {
     }
 
     fn is_elsewhere(&self, owner: OwnerId, named: impl Fn() -> bool) -> bool {
-        let Some(task) = task_of(self.0, owner).filter(|t| !is_foreign(self.1, &t.namespace))
-        else {
+        let Some(task) = task_of(self.0, owner) else {
             return false;
         };
+        if is_foreign(self.1, &task.namespace) {
+            // Nobody can ask what it does; but who was never registered may be dead long since.
+            return !task.surely_alive() && named();
+        }
         let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
         let Some(before) = self.1.sleeps_elsewhere(pid, tid) else {
             return false;
