@@ -208,7 +208,8 @@ impl std::str::FromStr for Key {
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("object").required(true).multiple(true)
-    .args(["queue_id", "queue_key", "shm_id", "shm_key", "sem_id", "sem_key"]))]
+    .args(["queue_id", "queue_key", "shm_id", "shm_key", "sem_id", "sem_key",
+           "posix_mqueue", "posix_semaphore", "posix_shmem"]))]
 pub struct Ipcrm {
     /// The session, as `ringer ps` has it
     #[arg(long, value_name = "NAME")]
@@ -225,6 +226,15 @@ pub struct Ipcrm {
     pub sem_id: Vec<i32>,
     #[arg(short = 'S', long, value_name = "KEY")]
     pub sem_key: Vec<Key>,
+    /// As mq_unlink(3) does
+    #[arg(long, value_name = "NAME")]
+    pub posix_mqueue: Vec<String>,
+    /// As sem_unlink(3) does
+    #[arg(long, value_name = "NAME")]
+    pub posix_semaphore: Vec<String>,
+    /// As shm_unlink(3) does
+    #[arg(long, value_name = "NAME")]
+    pub posix_shmem: Vec<String>,
 }
 
 #[derive(Args)]

@@ -1,5 +1,6 @@
-//! A new program image finds the descriptors that came through exec: each is checked against its
-//! twin, by st_dev and st_ino.
+//! A new program image finds the descriptors that came through exec: each is checked against what the kernel
+//! has under its number. A pipe's and a socket's twin, and a queue's FIFO, are known by st_dev and st_ino, an
+//! eventfd by its number and a signalfd by its mask in /proc/self/fdinfo.
 
 use ringer_kernel::arena::Arena;
 use ringer_kernel::eventfd::{self, Eventfd};

@@ -180,17 +180,18 @@ fn join(arena: Arena) -> bool {
 fn begin() {
     let Some(arena) = arena() else { return };
     let pid = host::getpid();
+    crate::namespace::forget();
     let start = procfs::start_time(pid, pid);
     // A place of an earlier process with this number, that nobody found dead yet, is not ours.
-    let found =
-        task::find_process(arena, pid).filter(|(_, p)| [0, start].contains(&p.start.load(Relaxed)));
+    let found = task::find_process(arena, &Shim, pid)
+        .filter(|(_, p)| [0, start].contains(&p.start.load(Relaxed)));
     let by_exec = found.is_some();
     let slot = match found {
         Some((slot, _)) => Some(slot),
         None => {
             let claimed = task::claim_process(arena, &Shim, proc_state::LIVE, pid, 0, start);
             if let Some((slot, _)) = claimed {
-                task::replace_twin(arena, slot, pid);
+                task::replace_twin(arena, &Shim, slot, pid);
             }
             claimed.map(|c| c.0)
         }
@@ -210,8 +211,12 @@ fn begin() {
         STATE.store(state::APART, Release);
         return;
     };
+    if let Some((_, p)) = found {
+        task::alive::goes_on_without_threads(arena, slot, p);
+    }
     settle(arena, slot, pid);
     let entry = Entry::enter();
+    crate::namespace::be_known(&entry);
     if by_exec {
         crate::call::sysv::after_exec(&entry);
         adopt::from_table(&entry);
@@ -233,8 +238,10 @@ pub fn settle(arena: &'static Arena, slot: u32, pid: u32) {
     let Some(p) = task::process(arena, slot) else {
         return;
     };
-    p.pid.store(pid, Relaxed);
-    p.ppid.store(host::getppid(), Relaxed);
+    let ppid = host::getppid();
+    crate::namespace::after_fork(ppid);
+    p.settle(crate::namespace::current(), pid);
+    p.ppid.store(ppid, Relaxed);
     p.set_comm(&procfs::comm());
     p.state.store(proc_state::LIVE, Release);
     let local = local();

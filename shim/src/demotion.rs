@@ -152,9 +152,15 @@ impl eventfd::demote::RealCounter for Real {
         (n >= 0).then_some(p.revents & POLLIN != 0)
     }
 
-    /// Into an empty counter everything fits.
+    /// Into an empty counter everything fits. If somebody whom ringer does not see has added to it, so much
+    /// as there is room for: a write that waited would have everybody wait.
     fn add(&self, n: u64) -> bool {
-        crate::call::eventfd::add(self.fd, n)
+        let there = match self.has_count() {
+            Some(true) => crate::procfs::eventfd_count(self.fd).unwrap_or(0),
+            _ => 0,
+        };
+        let n = n.min(eventfd::MAX.saturating_sub(there));
+        n == 0 || crate::call::eventfd::add(self.fd, n)
     }
 }
 

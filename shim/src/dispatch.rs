@@ -218,8 +218,17 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             demotion::demote_all(entry, Cause::IoUring);
             Verdict::Pass
         }
-        libc::SYS_unshare if a & libc::CLONE_FILES as usize != 0 => {
-            demotion::leave_to_kernel(entry);
+        libc::SYS_unshare => {
+            process::before_new_namespace(entry, a as u64);
+            if a & libc::CLONE_FILES as usize != 0 {
+                demotion::leave_to_kernel(entry);
+            }
+            Verdict::Pass
+        }
+        // 0: of whatever kind the descriptor is.
+        libc::SYS_setns => {
+            let flags = if b == 0 { u64::MAX } else { b as u64 };
+            process::before_new_namespace(entry, flags);
             Verdict::Pass
         }
         libc::SYS_prlimit64 | libc::SYS_setrlimit => {

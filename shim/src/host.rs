@@ -74,6 +74,10 @@ impl Host for Shim {
         crate::procfs::thread_is_gone(pid, tid, start)
     }
 
+    fn namespace(&self) -> u32 {
+        crate::namespace::current()
+    }
+
     fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
         crate::procfs::sleeps_elsewhere(pid, tid)
     }

@@ -456,10 +456,11 @@ pub fn known(pid: u32) -> Option<(&'static State, u32)> {
     let is_it = |slot: u32| {
         let p = task::process(arena, slot)?;
         let live = p.state.load(Acquire) == task::proc_state::LIVE;
-        (live && p.pid.load(Relaxed) == pid).then_some(p)
+        let near = !task::alive::is_foreign(&crate::host::Shim, &p.namespace);
+        (live && p.pid.load(Relaxed) == pid && near).then_some(p)
     };
     let p = is_it(LAST.load(Relaxed)).or_else(|| {
-        let (slot, _) = task::find_process(arena, pid)?;
+        let (slot, _) = task::find_process(arena, &crate::host::Shim, pid)?;
         LAST.store(slot, Relaxed);
         is_it(slot)
     })?;

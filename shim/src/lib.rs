@@ -1,5 +1,5 @@
 //! libringer.so: between a program and the kernel. Hooks, traps and machine code; what happens to
-//! pipes is in ringer-kernel.
+//! pipes, sockets, queues, signals and their like is in ringer-kernel.
 //!
 //! The life of one call:
 //!
@@ -57,6 +57,7 @@ mod host;
 mod inbox;
 mod leaving;
 mod linger;
+mod namespace;
 mod next;
 mod observe;
 mod pass;

@@ -162,12 +162,13 @@ fn holders<'a>(
 
 /// Whether another process may hold this socket as well.
 pub fn is_shared(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
-    let mine = crate::host::getpid();
-    holders(k, s, s.side).any(|(_, p, _)| p.pid.load(Relaxed) != mine)
+    let mine = crate::attach::process(crate::tls::tls());
+    holders(k, s, s.side).any(|(_, p, _)| !mine.is_some_and(|mine| core::ptr::eq(mine, p)))
 }
 
 fn borrow(k: &Ctx<'_, Shim>, s: &SocketId, side: Side) -> Option<i32> {
-    for (_, p, theirs) in holders(k, s, side) {
+    let near = |p: &Process| !task::alive::is_foreign(k.host, &p.namespace);
+    for (_, p, theirs) in holders(k, s, side).filter(|(_, p, _)| near(p)) {
         let pidfd = sys!(SYS_PIDFD_OPEN, p.pid.load(Relaxed), 0);
         if pidfd < 0 {
             continue;
@@ -214,7 +215,7 @@ fn is_abandoned(k: &Ctx<'_, Shim>, s: &SocketId) -> bool {
             p.state.load(Acquire),
             proc_state::LIVE..=proc_state::UNSHIMMED
         );
-        if !settled || !task::process_is_gone(k.host, p) {
+        if !settled || !task::process_is_gone(k.arena, k.host, slot, p) {
             return false;
         }
         task::reap::reap_if(k, slot, generation);

@@ -106,6 +106,9 @@ pub fn each_entry(dir: isize, mut f: impl FnMut(&[u8])) {
 }
 
 fn stat(pid: u32, tid: u32) -> Result<Stat, isize> {
+    if !crate::namespace::has_proc() {
+        return Err(-(libc::ENOENT as isize));
+    }
     let path = Path::new()
         .text("/proc/")
         .number(pid)
@@ -241,6 +244,9 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
 
 /// See [`ringer_kernel::host::Host::sleeps_elsewhere`]; proc(5), /proc/pid/wchan and schedstat.
 pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
+    if !crate::namespace::has_proc() {
+        return None;
+    }
     let of = || {
         Path::new()
             .text("/proc/")

@@ -1,5 +1,7 @@
 //! Finding or making the session's arena file.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use ringer_kernel::arena::header::{flag, Unusable};
 use ringer_kernel::arena::{pages, Arena, BUILD};
 
@@ -122,6 +124,8 @@ fn create() -> Option<Arena> {
         sys!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0);
         return None;
     };
+    let namespace = crate::namespace::current();
+    arena.header().namespace.store(namespace, Relaxed);
     arena.header().initialise(
         ARENA_BYTES as u64,
         BUILD,
@@ -179,7 +183,6 @@ fn complain_parts(parts: &[&str]) {
 
 /// Removes the arena of an unnamed session without supervisor when its last process leaves.
 pub fn remove_if_last(arena: &Arena, mine: u32) {
-    use core::sync::atomic::Ordering::Relaxed;
     use ringer_kernel::task;
     let h = arena.header();
     if h.has(flag::NAMED) || h.supervisor.load(Relaxed) != 0 {
@@ -190,7 +193,7 @@ pub fn remove_if_last(arena: &Arena, mine: u32) {
         task::process(arena, s).is_some_and(|p| {
             let state = p.state.load(Relaxed);
             use task::proc_state::{DEAD, FREE};
-            !matches!(state, FREE | DEAD) && !task::process_is_gone(&host::Shim, p)
+            !matches!(state, FREE | DEAD) && !task::process_is_gone(arena, &host::Shim, s, p)
         })
     });
     if others {

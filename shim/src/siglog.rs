@@ -192,7 +192,8 @@ fn key(sender: u32, sig: i32) -> u32 {
 }
 
 fn state_of(pid: i32) -> Option<&'static State> {
-    let (_, p) = ringer_kernel::task::find_process(attach::arena()?, u32::try_from(pid).ok()?)?;
+    let (_, p) =
+        ringer_kernel::task::find_process(attach::arena()?, &host::Shim, u32::try_from(pid).ok()?)?;
     Some(&p.signals)
 }
 

@@ -6,6 +6,7 @@
 mod badinput;
 mod bench;
 mod connection;
+mod containers;
 mod fifos;
 #[allow(dead_code)] // shared with the tests of real programs, which use more of it
 #[path = "../programs/fixture.rs"]
@@ -30,3 +31,4 @@ mod trace;
 mod trace_json;
 mod trace_perfetto;
 mod tty;
+mod unseen;

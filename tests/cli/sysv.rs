@@ -2,6 +2,7 @@
 
 use crate::ringer::{native_only, refuses, ringer, ringer_run, run};
 use crate::session::Name;
+use ringer_support::cc;
 use serde_json::Value;
 
 /// A session with three objects, all of whose processes have ended.
@@ -106,9 +107,77 @@ fn what_was_waited_for_is_told() {
 }
 
 #[test]
+fn what_has_a_name_is_removed_by_it() {
+    if native_only() {
+        return;
+    }
+    let make = r#"
+        #include <fcntl.h>
+        #include <mqueue.h>
+        #include <semaphore.h>
+        #include <sys/mman.h>
+        int main(void) {
+            return mq_open("/q", O_CREAT | O_RDWR, 0600, 0) < 0 || sem_open("/s", O_CREAT, 0600, 1) == SEM_FAILED
+                || shm_open("/m", O_CREAT | O_RDWR, 0600) < 0;
+        }"#;
+    let name = Name::new("posix-names");
+    let program = cc::cc(make).display().to_string();
+    let made = run(ringer_run(&["--session", name.text()], &[&program]));
+    assert_eq!(made.status, 0, "{}", made.stderr());
+    assert_eq!(objects(&name).len(), 3);
+    let rm = |option: &str, what: &str| {
+        let removed = run(ringer(["ipcrm", "--session", name.text(), option, what]));
+        (removed.status, removed.stderr())
+    };
+    for (option, what, word) in [
+        ("--posix-mqueue", "/q", "queue"),
+        ("--posix-semaphore", "s", "semaphore"),
+        ("--posix-shmem", "/m", "shared memory"),
+    ] {
+        let (status, said) = rm(option, "/other");
+        assert_eq!(status, 1);
+        assert!(
+            said.contains(&format!("{word} /other: there is none")),
+            "{said}"
+        );
+        assert_eq!(rm(option, what), (0, String::new()));
+        assert_eq!(rm(option, what).0, 1);
+    }
+    assert!(objects(&name).is_empty());
+    let left = run(ringer(["sessions", "--json"])).stdout();
+    let left: Value = serde_json::from_str(&left).expect("JSON");
+    let mine = left.as_array().expect("a list").iter();
+    let mine: Vec<_> = mine.filter(|s| s["session"] == name.text()).collect();
+    assert_eq!(mine.first().map(|s| &s["names"]), Some(&Value::from(0)));
+}
+
+#[test]
+fn the_size_of_a_session_counts_its_segments() {
+    if native_only() {
+        return;
+    }
+    let name = Name::new("sysv-size");
+    let fill = "use IPC::SysV qw(S_IRUSR S_IWUSR); my $m = shmget(77, 8 << 20, 01600); \
+                shmwrite($m, 'x' x (8 << 20), 0, 8 << 20)";
+    let made = run(ringer_run(
+        &["--session", name.text()],
+        &["perl", "-e", fill],
+    ));
+    assert_eq!(made.status, 0, "{}", made.stderr());
+    let told = run(ringer(["sessions", "--json"])).stdout();
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let mine = told.as_array().expect("a list").iter();
+    let bytes = mine
+        .filter(|s| s["session"] == name.text())
+        .find_map(|s| s["bytes"].as_u64());
+    assert!(bytes.is_some_and(|n| n > 8 << 20), "{told}");
+}
+
+#[test]
 fn ipcrm_wants_a_session_and_an_object() {
     refuses(["ipcrm"]);
     refuses(["ipcrm", "--session", "x"]);
+    refuses(["ipcrm", "--posix-mqueue", "/q"]);
     refuses(["ipcrm", "-s", "0"]);
     refuses(["ipcrm", "--session", "no-such-session-at-all", "-s", "0"]);
     refuses(["ipcrm", "--session", "x", "-S", "zero"]);

@@ -145,6 +145,10 @@ int main(int argc, char **argv) {
         EQUAL(close(pair[1]), 0);
     } else if (IS("stranger")) {
         connect_to_stranger();
+    } else if (IS("namespace")) {
+        int pair[2];
+        EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        skip_unless(unshare(CLONE_NEWPID) == 0);
     } else if (IS("unshare")) {
         EQUAL(unshare(CLONE_FILES), 0);
     } else {

@@ -89,6 +89,7 @@ const CAUSES: &[(&str, Shown)] = &[
     ("Seccomp", Shown::Does("seccomp")),
     ("Stranger", Shown::Does("stranger")),
     ("LeftBehind", Shown::Does("close")),
+    ("Namespace", Shown::Does("namespace")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.

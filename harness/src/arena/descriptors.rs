@@ -12,14 +12,20 @@ use ringer_kernel::sync::atomic::AtomicU32;
 use ringer_kernel::task::{self, proc_state};
 use ringer_kernel::unix::Side;
 
+use crate::sys::namespace;
+
 /// A corrupted arena could make us look through 16 thousand tables of a million descriptors each.
 pub const MAX_DESCRIPTORS: u64 = 32 << 20;
 
 /// A descriptor of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Holder {
+    /// In its own PID namespace.
     pub pid: u32,
     pub fd: i32,
+    /// In ours, if it can be seen from here.
+    #[serde(skip)]
+    pub here: Option<u32>,
 }
 
 /// Who holds which end of which pipe, and which eventfd.
@@ -40,8 +46,9 @@ pub fn holders(arena: &Arena) -> Holders {
     let mut budget = MAX_DESCRIPTORS;
     for_each_table(arena, |_, p| {
         let pid = p.pid.load(Relaxed);
+        let here = namespace::number_here(p);
         let whole = for_each_descriptor(arena, p, &mut budget, |fd, file_slot| {
-            let holder = Holder { pid, fd };
+            let holder = Holder { pid, fd, here };
             match FileRef::of(arena, file_slot) {
                 Some(FileRef::Pipe(e)) => {
                     let (readers, writers) = holders.by_pipe.entry(e.pipe_slot()).or_default();

@@ -76,7 +76,7 @@ fn ask_the_kernel(view: &mut EventfdView, waiting: Waiting) {
     view.sleeping_writers = waiting.writing;
     let counts = view.holders.iter();
     let count = counts
-        .filter_map(|h| procfs::eventfd_count(h.pid, h.fd))
+        .filter_map(|h| procfs::eventfd_count(h.here?, h.fd))
         .next();
     view.counter = count.unwrap_or(0);
 }

@@ -107,14 +107,14 @@ fn ask_the_kernel(view: &mut PipeView, waiting: Waiting) {
     view.opening_writers = waiting.opening_to_write;
     let holders = view.readers.iter().chain(&view.writers);
     let asked = holders.copied().find_map(|h| {
-        let mine = peek::descriptor(h.pid, h.fd)?;
+        let mine = peek::descriptor(h.here?, h.fd)?;
         Some((h, peek::queued(&mine)?, peek::slots(&mine)?))
     });
     if let Some((holder, queued, slots)) = asked {
         view.queued = queued;
         view.slots = slots;
         if view.object.class() == object::FIFO {
-            view.path = peek::name(holder.pid, holder.fd);
+            view.path = holder.here.and_then(|pid| peek::name(pid, holder.fd));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::signals::{self, SignalView};
 use super::sysv;
 use crate::log::entry::{Calls, Object};
 use crate::sys::clock::Clock;
-use crate::sys::{comm_text, procfs};
+use crate::sys::{comm_text, namespace, procfs, Here};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Wait {
@@ -32,6 +32,14 @@ pub struct Wait {
 #[derive(Clone, Debug, Serialize)]
 pub struct ProcessView {
     pub pid: u32,
+    /// Its number in our PID namespace, if it is of another one and can be seen from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_here: Option<u32>,
+    #[serde(skip)]
+    pub foreign: bool,
+    /// It lives in a PID namespace that can not be looked into from here.
+    #[serde(skip)]
+    pub unseen: bool,
     pub ppid: u32,
     /// As the arena has it: `live`, `execing`, `unshimmed`, `announced`, `dead`.
     pub state: &'static str,
@@ -176,37 +184,33 @@ pub fn processes(arena: &Arena, clock: &Clock, now: u64) -> Vec<ProcessView> {
             continue;
         }
         let pid = p.pid.load(Relaxed);
-        let start = p.start.load(Relaxed);
-        let live = state != proc_state::DEAD && !procfs::thread_is_gone(pid, pid, start);
-        let stat = if live { procfs::process(pid) } else { None };
+        let live = state != proc_state::DEAD && !task::process_is_gone(arena, &Here, slot, p);
+        let here = if live {
+            namespace::number_here(p)
+        } else {
+            None
+        };
+        let foreign = task::alive::is_foreign(&Here, &p.namespace);
+        let stat = here.and_then(procfs::process);
         let of_threads = threads.remove(&slot).unwrap_or_default();
         let mut calls = counted(&p.by_hook, &p.by_trap, &p.passed);
         calls += of_threads.calls;
         found.push(ProcessView {
             pid,
+            pid_here: here.filter(|_| foreign),
+            foreign,
+            unseen: live && here.is_none(),
             ppid: p.ppid.load(Relaxed),
             state: state_name(state),
             kernel_state: stat.as_ref().map(|s| s.state),
             comm: stat.map_or_else(|| comm_text(p.comm()), |s| s.comm),
-            command: if live {
-                procfs::command_line(pid)
-            } else {
-                None
-            },
-            threads: if live {
-                procfs::threads(pid)
-            } else {
-                of_threads.count
-            },
+            command: here.and_then(procfs::command_line),
+            threads: here.map_or(of_threads.count, procfs::threads),
             descriptors: p.fd_count.load(Relaxed),
             calls,
             slept_ns: clock.ns(p.slept_tsc.load(Relaxed).saturating_add(of_threads.slept)),
             waits: of_threads.waits,
-            signals: if live {
-                signals::of_process(arena, pid, &p.signals)
-            } else {
-                Vec::new()
-            },
+            signals: here.map_or_else(Vec::new, |n| signals::of_process(arena, n, &p.signals)),
         });
     }
     found

@@ -102,14 +102,12 @@ pub fn objects(arena: &Arena) -> Vec<View> {
     let sems = root
         .sem_ids
         .indices()
-        .filter_map(|i| root.sets.get(arena, i))
-        .filter(|s| !s.perm.is_free())
+        .filter_map(|i| root.sets.in_use(arena, i))
         .map(|s| View::Sem(sem_view(arena, root, s)));
     let queues = root
         .msg_ids
         .indices()
-        .filter_map(|i| root.queues.get(arena, i))
-        .filter(|q| !q.perm.is_free())
+        .filter_map(|i| root.queues.in_use(arena, i))
         .map(|q| {
             View::Msg(MsgView {
                 common: common(&q.perm, &q.logged),

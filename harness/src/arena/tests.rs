@@ -75,8 +75,22 @@ fn a_pipe_is_shown_with_its_bytes_and_its_holders() {
         (v.id, v.mode, v.queued, v.written, v.read),
         (1, "ring", 5, 5, 0)
     );
-    assert_eq!(v.readers, [Holder { pid: me, fd: 3 }]);
-    assert_eq!(v.writers, [Holder { pid: me, fd: 4 }]);
+    assert_eq!(
+        v.readers,
+        [Holder {
+            pid: me,
+            fd: 3,
+            here: Some(me)
+        }]
+    );
+    assert_eq!(
+        v.writers,
+        [Holder {
+            pid: me,
+            fd: 4,
+            here: Some(me)
+        }]
+    );
 
     let all = processes(arena, &Clock::of(arena.header()), clock::tsc());
     assert_eq!(all.len(), 1);

@@ -1,4 +1,5 @@
-//! `ringer ipcrm`: removes System V objects of a session, live or left over, as IPC_RMID would.
+//! `ringer ipcrm`: removes objects of a session, live or left over: those of System V as IPC_RMID would, those
+//! of POSIX as their unlink functions.
 
 use std::sync::atomic::Ordering::*;
 
@@ -8,8 +9,10 @@ use ringer_kernel::pipe::Ctx;
 use ringer_kernel::sysv::{self, msg, perm::Perm, sem, shm, Root};
 use ringer_kernel::task;
 
+use super::ipcrm_names as by_name;
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::session::belongings::Kind;
 use crate::session::{self, Access, Session};
 use crate::sys::{self, procfs, Here};
 use crate::ui;
@@ -49,6 +52,9 @@ pub fn main(args: cli::Ipcrm) -> Result<u8> {
     let Some((slot, me)) = task::claim_task(&session.arena, &Here, 0, pid, pid, start) else {
         return Err(Error::NoPlace { path: session.path });
     };
+    if let Some(task) = task::task(&session.arena, slot) {
+        sys::process::mark_at_death(task);
+    }
     let k = Ctx {
         arena: &session.arena,
         host: &Here,
@@ -77,6 +83,19 @@ pub fn main(args: cli::Ipcrm) -> Result<u8> {
             };
             ui::say(&format!("ringer: ipcrm: {} {name}: {why}\n", class.word()));
             status = 1;
+        }
+    }
+    for (kind, names) in [
+        (Kind::Queue, &args.posix_mqueue),
+        (Kind::Semaphore, &args.posix_semaphore),
+        (Kind::Memory, &args.posix_shmem),
+    ] {
+        for name in names {
+            if let Err(why) = by_name::remove(&k, &session, kind, name) {
+                let what = by_name::word(kind);
+                ui::say(&format!("ringer: ipcrm: {what} {name}: {why}\n"));
+                status = 1;
+            }
         }
     }
     if let Some(task) = task::task(&session.arena, slot) {

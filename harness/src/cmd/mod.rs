@@ -7,6 +7,7 @@ pub mod diff;
 pub mod fuzz;
 pub mod inspect;
 pub mod ipcrm;
+mod ipcrm_names;
 pub mod ipcs;
 mod ipcs_sysv;
 pub mod ps;

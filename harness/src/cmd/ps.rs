@@ -22,7 +22,8 @@ impl Row {
     /// Who has ended is history. Who was killed and not cleaned up after is of interest to whoever
     /// looks at that session.
     fn is_news(&self, this_session: bool) -> bool {
-        self.process.state != "dead" && (this_session || self.process.kernel_state.is_some())
+        let p = &self.process;
+        p.state != "dead" && (this_session || p.unseen || p.kernel_state.is_some())
     }
 }
 
@@ -93,7 +94,7 @@ fn text(rows: &[Row]) -> String {
         let command = p.command.as_ref().unwrap_or(&p.comm);
         table.row(vec![
             session.clone(),
-            p.pid.to_string(),
+            number(p),
             state(p),
             p.threads.to_string(),
             p.descriptors.to_string(),
@@ -104,6 +105,15 @@ fn text(rows: &[Row]) -> String {
         ]);
     }
     table.text() + &signals(rows)
+}
+
+/// Its number; of another PID namespace's process also what it is here.
+fn number(p: &ProcessView) -> String {
+    match (p.foreign, p.pid_here) {
+        (false, _) => p.pid.to_string(),
+        (true, Some(here)) => format!("{} ({here})", p.pid),
+        (true, None) => format!("{} (?)", p.pid),
+    }
 }
 
 /// The masks of each thread, by the names of proc(5).
@@ -152,6 +162,7 @@ fn state(p: &ProcessView) -> String {
     match (p.state, p.kernel_state) {
         ("dead", _) => "ended".to_owned(),
         ("announced", _) => "starting".to_owned(),
+        (state, None) if p.unseen => format!("{state} elsewhere"),
         (_, None) => "killed".to_owned(),
         ("live", Some(state)) => kernel_state(state).to_owned(),
         (other, Some(state)) => format!("{other}, {}", kernel_state(state)),

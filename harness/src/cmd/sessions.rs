@@ -41,7 +41,9 @@ fn row(session: &Session) -> Row {
     let deserted = session.is_deserted();
     let size = |path: &std::path::Path| fs::metadata(path).map_or(0, |m| m.blocks() * 512);
     let belongings = belongings::of(&session.path);
-    let others: u64 = belongings.iter().map(|b| size(&b.path)).sum();
+    let segments = session::name::segments(|arena| arena == session.path);
+    let others = belongings.iter().map(|b| &b.path).chain(&segments);
+    let others: u64 = others.map(|path| size(path)).sum();
     Row {
         session: session.name(),
         state: match (deserted, session.is_named()) {

@@ -24,6 +24,7 @@ use super::watch::Watch;
 use super::Child;
 use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::sys::namespace;
 use crate::sys::process::{self, State};
 use crate::sys::signal::{self, Received, Set, SignalFd};
 use crate::sys::{self, clock, host, procfs, Here};
@@ -86,6 +87,9 @@ impl<'s> Supervisor<'s> {
                 path: session.path.clone(),
             });
         };
+        if let Some(task) = task::task(&session.arena, slot) {
+            process::mark_at_death(task);
+        }
         let log = if logs {
             claim_ring(&session.arena, me, pid)
         } else {
@@ -102,14 +106,22 @@ impl<'s> Supervisor<'s> {
         Ok(supervisor)
     }
 
-    /// One supervisor a session: the first one, until it is gone. The others only look on.
+    /// One supervisor a session: the first one, until it is gone. The others only look on; but one of another
+    /// PID namespace than the first looks after those whom that one can not see.
     fn take_office(&self) -> bool {
-        let office = &self.session.header().supervisor;
+        let header = self.session.header();
+        let (office, its_namespace) = (&header.supervisor, &header.supervisor_namespace);
         let me = std::process::id();
         let now = office.load(Acquire);
-        now == me
-            || ((now == 0 || !procfs::is_alive(now))
-                && office.compare_exchange(now, me, AcqRel, Relaxed).is_ok())
+        if now != 0 && its_namespace.load(Relaxed) != namespace::own() {
+            return true;
+        }
+        let vacant = now == 0 || !procfs::is_alive(now);
+        let taken = vacant && office.compare_exchange(now, me, AcqRel, Relaxed).is_ok();
+        if taken {
+            its_namespace.store(namespace::own(), Relaxed);
+        }
+        taken || now == me
     }
 
     /// Until the command has ended. How it ended.

@@ -13,6 +13,7 @@ use ringer_kernel::task::{self, proc_state, reap, Process};
 
 use crate::arena::processes;
 use crate::sys;
+use crate::sys::namespace;
 use crate::sys::process::{self, End};
 
 /// An announced child whose parent died gets this long to say who it is.
@@ -23,6 +24,8 @@ const PROC_INTERVAL: Duration = Duration::from_millis(100);
 
 struct Watched {
     generation: u32,
+    /// Its number in this PID namespace.
+    here: Option<u32>,
     /// `None`: there was none to be had.
     pidfd: Option<OwnedFd>,
     /// When /proc was asked last.
@@ -98,7 +101,7 @@ impl Watch {
 
     fn look_at<H: Host>(&mut self, k: &Ctx<'_, H>, slot: u32, p: &Process) {
         let generation = p.generation.load(Relaxed);
-        let pid = p.pid.load(Relaxed);
+        let pid = p.pid.load(Acquire);
         let known = self
             .by_slot
             .get_mut(&slot)
@@ -109,17 +112,21 @@ impl Watch {
             // The slot is filled in bit by bit: no number yet.
             _ if pid == 0 => {}
             _ => {
-                let pidfd = process::pidfd(pid).ok();
+                // A process of an inner PID namespace has another number here. Of one that can not be
+                // seen the arena alone tells that it is dead.
+                let here = namespace::number_here(p);
+                let pidfd = here.and_then(|n| process::pidfd(n).ok());
                 self.by_slot.insert(
                     slot,
                     Watched {
                         generation,
+                        here,
                         pidfd,
                         asked: Instant::now(),
                     },
                 );
                 // The number may be another process's by now: the start time tells.
-                self.reap_if(k, slot, |p| task::process_is_gone(k.host, p));
+                self.reap_if(k, slot, |p| task::process_is_gone(k.arena, k.host, slot, p));
             }
         }
     }
@@ -153,7 +160,7 @@ impl Watch {
             if dead(p) {
                 let watched = self.by_slot.remove(&slot);
                 let pidfd = watched.as_ref().and_then(|w| w.pidfd.as_ref());
-                log_death(k, p, pidfd);
+                log_death(k, p, watched.as_ref().and_then(|w| w.here), pidfd);
                 log_layers(k, slot, p);
                 reap::reap_if(k, slot, generation);
             }
@@ -176,7 +183,7 @@ const SURVIVED: [i32; 8] = [
 ];
 
 /// The signal that the process died of, with the record of its sender, if that was one of the session.
-fn log_death<H: Host>(k: &Ctx<'_, H>, p: &Process, pidfd: Option<&OwnedFd>) {
+fn log_death<H: Host>(k: &Ctx<'_, H>, p: &Process, here: Option<u32>, pidfd: Option<&OwnedFd>) {
     let state = p.state.load(Acquire);
     if !k.log.is_on() || matches!(state, proc_state::FREE | proc_state::DEAD) {
         return;
@@ -187,7 +194,7 @@ fn log_death<H: Host>(k: &Ctx<'_, H>, p: &Process, pidfd: Option<&OwnedFd>) {
         p.signals.sent_record.load(Relaxed),
     );
     let sent = i64::from(key >> 24);
-    let (signal, cause) = match process::end_of(pid, pidfd) {
+    let (signal, cause) = match process::end_of(here, pidfd) {
         End::Killed { signal, core } => {
             let cause = if i64::from(signal) == sent { record } else { 0 };
             (i64::from(signal) | if core { 0x80 } else { 0 }, cause)
@@ -220,9 +227,10 @@ fn log_layers<H: Host>(k: &Ctx<'_, H>, slot: u32, p: &Process) {
 }
 
 fn parent_lives(arena: &Arena, host: &impl Host, p: &Process) -> bool {
-    task::process(arena, p.parent.load(Relaxed)).is_some_and(|parent| {
+    let slot = p.parent.load(Relaxed);
+    task::process(arena, slot).is_some_and(|parent| {
         let state = parent.state.load(Acquire);
         !matches!(state, proc_state::FREE | proc_state::DEAD)
-            && !task::process_is_gone(host, parent)
+            && !task::process_is_gone(arena, host, slot, parent)
     })
 }

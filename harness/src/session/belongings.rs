@@ -5,6 +5,7 @@
 //! TAG+mqN           the FIFO under message queue mq#N
 //! of-TAG+NAME       shm_open("/NAME")
 //! sem.of-TAG+NAME   sem_open("/NAME")
+//! TAG.sysv-N        memory of a System V segment: not here, see `name::segments`
 //! ```
 //!
 //! TAG is the name of the arena's file. No session's name has a `+`.

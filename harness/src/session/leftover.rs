@@ -76,11 +76,14 @@ pub fn live_processes(arena: &Arena) -> impl Iterator<Item = (u32, &'static Proc
         let p = task::process(&arena, slot)?;
         let there = match p.state.load(Acquire) {
             proc_state::LIVE | proc_state::EXECING | proc_state::UNSHIMMED => {
-                !task::process_is_gone(&Here, p)
+                !task::process_is_gone(&arena, &Here, slot, p)
             }
             // It has not said its number yet; who has its parent's mapping is seen by that.
-            proc_state::ANNOUNCED => task::process(&arena, p.parent.load(Relaxed))
-                .is_some_and(|parent| !task::process_is_gone(&Here, parent)),
+            proc_state::ANNOUNCED => {
+                let parent = p.parent.load(Relaxed);
+                task::process(&arena, parent)
+                    .is_some_and(|p| !task::process_is_gone(&arena, &Here, parent, p))
+            }
             _ => false,
         };
         there.then_some((slot, p))

@@ -170,9 +170,9 @@ fn map_new(file: &File, flags: u32) -> io::Result<Arena> {
     }
     let (ns, tsc) = clock::both();
     let len = layout::ARENA_BYTES as u64;
-    arena
-        .header()
-        .initialise(len, BUILD, flags, std::process::id(), ns, tsc);
+    let header = arena.header();
+    header.namespace.store(sys::namespace::own(), Relaxed);
+    header.initialise(len, BUILD, flags, std::process::id(), ns, tsc);
     Ok(arena)
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::belongings::{self, Belonging, Kind};
 use super::{leftover, Session};
+use crate::sys::namespace;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SemaphoreView {
@@ -70,7 +71,7 @@ pub fn of(session: &Session) -> (Vec<SemaphoreView>, Vec<MemoryView>) {
 }
 
 /// As the program calls it; of one that was too long, its end.
-fn name(b: &Belonging) -> String {
+pub fn name(b: &Belonging) -> String {
     let cut = b.rest.strip_prefix('~').and_then(|r| r.split_once('~'));
     match cut {
         Some((hash, end)) if hash.len() == 32 => format!("/...{end}"),
@@ -94,7 +95,8 @@ fn mappers<'b>(session: &Session, all: &'b [Belonging]) -> HashMap<&'b Path, Vec
     }
     for (_, p) in leftover::live_processes(&session.arena) {
         let pid = p.pid.load(Relaxed);
-        let Ok(maps) = fs::read(format!("/proc/{pid}/maps")) else {
+        let maps = namespace::number_here(p).map(|n| fs::read(format!("/proc/{n}/maps")));
+        let Some(Ok(maps)) = maps else {
             continue;
         };
         // By inode: libc makes a semaphore under another name than the one that it gets.

@@ -54,6 +54,10 @@ impl Host for Here {
         procfs::thread_is_gone(pid, tid, start)
     }
 
+    fn namespace(&self) -> u32 {
+        super::namespace::own()
+    }
+
     fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
         procfs::sleeps_elsewhere(pid, tid)
     }

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod host;
+pub mod namespace;
 pub mod peek;
 pub mod process;
 pub mod procfs;

@@ -1,5 +1,6 @@
 //! fork, exec, wait and pidfds.
 
+use ringer_kernel::task::{robust_list, Task};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -65,11 +66,11 @@ pub enum End {
     Unknown,
 }
 
-pub fn end_of(pid: u32, pidfd: Option<&OwnedFd>) -> End {
+pub fn end_of(pid: Option<u32>, pidfd: Option<&OwnedFd>) -> End {
     // Unless its parent has waited for it, it is there, as a zombie. Then the pidfd knows.
     let of_pidfd = || pidfd.and_then(exit_code);
     let status = of_pidfd()
-        .or_else(|| super::procfs::exit_code(pid))
+        .or_else(|| pid.and_then(super::procfs::exit_code))
         .or_else(of_pidfd);
     match status {
         None => End::Unknown,
@@ -162,6 +163,18 @@ pub unsafe fn fork(child: impl FnOnce() -> i32) -> io::Result<i32> {
     let status = child();
     // SAFETY: ends the child without running the parent's exit handlers.
     unsafe { libc::_exit(status) }
+}
+
+/// Has the kernel mark the slot when this thread dies, so that it sees who can not ask for it by number.
+pub fn mark_at_death(task: &'static Task) {
+    let mut head: *mut robust_list::Head = std::ptr::null_mut();
+    let mut len = 0usize;
+    // SAFETY: fills in the two variables.
+    let ret = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &mut head, &mut len) };
+    if ret == 0 && len == size_of::<robust_list::Head>() {
+        // SAFETY: this thread's list, which only this thread changes, and no handler of ours.
+        unsafe { robust_list::link(head, task, std::process::id()) };
+    }
 }
 
 /// pidfd_open(2): readable when the process has ended.

@@ -38,7 +38,11 @@ pub fn exit_code(pid: u32) -> Option<i32> {
     (state == "Z" && code != 0).then_some(code)
 }
 
+/// `None`, too, where /proc is another namespace's.
 fn read(path: &str) -> Option<Stat> {
+    if !super::namespace::has_proc() {
+        return None;
+    }
     parse(&String::from_utf8_lossy(&fs::read(path).ok()?))
 }
 
@@ -80,6 +84,9 @@ pub fn thread_is_gone(pid: u32, tid: u32, start: u64) -> bool {
 
 /// See [`Host::sleeps_elsewhere`](ringer_kernel::host::Host); proc(5), /proc/pid/wchan and schedstat.
 pub fn sleeps_elsewhere(pid: u32, tid: u32) -> Option<u64> {
+    if !super::namespace::has_proc() {
+        return None;
+    }
     let read = |what| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{what}")).ok();
     let place = read("wchan")?;
     if !sleeps_without_locks(place.as_bytes()) {

@@ -35,6 +35,12 @@ pub trait Host: Futex {
     /// any more. Asks the real kernel; slow.
     fn thread_is_gone(&self, pid: u32, tid: u32, start: u64) -> bool;
 
+    /// The PID namespace whose numbers the two questions around this one are about: the inode of
+    /// /proc/self/ns/pid. 0: it can not be known.
+    fn namespace(&self) -> u32 {
+        0
+    }
+
     /// Whether the thread sleeps where nobody is who holds a lock ([`sleeps_without_locks`]): how often it
     /// has given up its processor until now. `None`: it does not, or nobody can tell.
     fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {

@@ -18,6 +18,8 @@
 //!     pair.queues[1].rlock
 //!       pair.queues[1].wlock
 //! pair.flights.lock
+//! sysv root.lock
+//!   a set's, a queue's lock  (of segments and of what is owed the root's is all)
 //! header.lock            (innermost: nothing is taken while it is held)
 //! ```
 //!

@@ -158,7 +158,7 @@ impl Rubbish {
                 }
             }
             54 => {
-                task::find_process(arena, index);
+                task::find_process(arena, host, index);
                 task::claim_process(arena, host, proc_state::LIVE, 1, 0, 0);
                 file::find_file_of(arena, index, End::Read);
                 ignore(task::claim_task(arena, host, index, 1, 1, 0));

@@ -158,14 +158,20 @@ fn a_process_is_found_while_it_lives() {
     let (slot, p) = claim(proc_state::LIVE, 4711);
     let (announced, _) = claim(proc_state::ANNOUNCED, 0);
     assert_ne!(slot, announced);
-    assert_eq!(task::find_process(arena, 4711).map(|f| f.0), Some(slot));
+    assert_eq!(
+        task::find_process(arena, host, 4711).map(|f| f.0),
+        Some(slot)
+    );
     p.state.store(proc_state::EXECING, SeqCst);
-    assert_eq!(task::find_process(arena, 4711).map(|f| f.0), Some(slot));
-    assert!(!task::process_is_gone(host, p));
+    assert_eq!(
+        task::find_process(arena, host, 4711).map(|f| f.0),
+        Some(slot)
+    );
+    assert!(!task::process_is_gone(arena, host, slot, p));
     host.bury(4711);
-    assert!(task::process_is_gone(host, p));
+    assert!(task::process_is_gone(arena, host, slot, p));
     task::retire_process(arena, me.owner, host, p);
-    assert!(task::find_process(arena, 4711).is_none());
+    assert!(task::find_process(arena, host, 4711).is_none());
     assert_eq!(claim(proc_state::LIVE, 4712).0, slot);
     p.set_comm(b"a-name-of-more-than-fifteen-bytes");
     assert_eq!(&p.comm(), b"a-name-of-more-\0");

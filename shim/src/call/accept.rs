@@ -137,7 +137,7 @@ pub fn note_polled(k: &Ctx<'_, Shim>, pair: &Pair, side: Side) {
         // Who connects is told by who listens: this process, or the one that it was forked from.
         let mine = attach::process_slot(crate::tls::tls());
         let mine = task::process(k.arena, mine);
-        let parent = task::find_process(k.arena, crate::host::getppid());
+        let parent = task::find_process(k.arena, k.host, crate::host::getppid());
         for p in mine.into_iter().chain(parent.map(|(_, p)| p)) {
             p.polls.store(1, Relaxed);
         }

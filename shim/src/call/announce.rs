@@ -87,6 +87,6 @@ pub fn spawned(pid: u32) {
         return;
     }
     if let (Some(arena), Some(slot)) = (attach::arena(), Announced::claim(pid)) {
-        task::yield_to_twin(arena, slot, pid);
+        task::yield_to_twin(arena, &Shim, slot, pid);
     }
 }

@@ -241,7 +241,7 @@ fn forget(k: &Ctx<'_, Shim>, p: &task::Process, fd: i32) {
 fn no_place_in_arena(k: &Ctx<'_, Shim>, fd: i32) -> Option<Cause> {
     let listener = peer_credentials(fd)
         .filter(|&(_, uid)| is_own_user(uid))
-        .and_then(|(pid, _)| task::find_process(k.arena, pid));
+        .and_then(|(pid, _)| task::find_process(k.arena, k.host, pid));
     match listener {
         None => Some(Cause::Stranger),
         Some((_, p)) if p.polls.load(Relaxed) != 0 => Some(Cause::Polled),

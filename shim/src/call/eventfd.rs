@@ -2,18 +2,19 @@
 
 use core::sync::atomic::Ordering::*;
 
-use ringer_kernel::abi::SysError;
+use ringer_kernel::abi::{SysError, SysResult};
 use ringer_kernel::arena::header::flag;
 use ringer_kernel::eventfd::{self, Mode, New};
 use ringer_kernel::file::{self, fd_table, role, EventfdFile, FileRef};
 use ringer_kernel::log::{Cause, Kind};
-use ringer_kernel::pipe::mode;
+use ringer_kernel::pipe::{mode, Ctx};
 use ringer_kernel::sys::{eventfd_read, eventfd_write, Blocking};
 use ringer_kernel::task::reap::forget_descriptor;
 use ringer_kernel::task::Process;
 
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
+use crate::host::Shim;
 use crate::twin::TwinEnd;
 use crate::user::{access_ok, Flat};
 use crate::{arm, attach, demotion, procfs};
@@ -98,13 +99,14 @@ fn twin(p: &'static Process, e: &EventfdFile, fd: i32) -> TwinEnd {
     }
 }
 
-/// read(2).
-pub fn read(
+/// `call` is carried out if ringer serves the eventfd; otherwise it is the kernel's.
+#[inline(always)]
+fn serve(
     entry: &Entry,
     (p, e): (&'static Process, EventfdFile),
     fd: i32,
-    buf: usize,
-    len: usize,
+    (buf, len): (usize, usize),
+    call: impl FnOnce(&Ctx<'_, Shim>, &EventfdFile, &TwinEnd) -> SysResult,
 ) -> Verdict {
     if !access_ok(buf, len) {
         return Verdict::errno(libc::EFAULT);
@@ -116,8 +118,7 @@ pub fn read(
         return by_kernel(&k, fd, &FileRef::Eventfd(e));
     }
     count_hook(entry);
-    let mut dst = Flat::new(buf);
-    let result = eventfd_read(&k, &e, &twin(p, &e, fd), blocking(&e), &mut dst, len);
+    let result = call(&k, &e, &twin(p, &e, fd));
     if result == Err(SysError::Demoted) {
         return by_kernel(&k, fd, &FileRef::Eventfd(e)); // what was kept for the call is still of use
     }
@@ -125,29 +126,28 @@ pub fn read(
     verdict(result)
 }
 
-/// write(2).
-pub fn write(
+/// read(2).
+pub fn read(
     entry: &Entry,
-    (p, e): (&'static Process, EventfdFile),
+    found: (&'static Process, EventfdFile),
     fd: i32,
     buf: usize,
     len: usize,
 ) -> Verdict {
-    if !access_ok(buf, len) {
-        return Verdict::errno(libc::EFAULT);
-    }
-    let Some(k) = entry.ctx(fd) else {
-        return Verdict::Pass;
-    };
-    if !e.eventfd.is_served() {
-        return by_kernel(&k, fd, &FileRef::Eventfd(e));
-    }
-    count_hook(entry);
-    let mut src = Flat::new(buf);
-    let result = eventfd_write(&k, &e, &twin(p, &e, fd), blocking(&e), &mut src, len);
-    if result == Err(SysError::Demoted) {
-        return by_kernel(&k, fd, &FileRef::Eventfd(e));
-    }
-    io::settle(entry, &k);
-    verdict(result)
+    serve(entry, found, fd, (buf, len), |k, e, twin| {
+        eventfd_read(k, e, twin, blocking(e), &mut Flat::new(buf), len)
+    })
+}
+
+/// write(2).
+pub fn write(
+    entry: &Entry,
+    found: (&'static Process, EventfdFile),
+    fd: i32,
+    buf: usize,
+    len: usize,
+) -> Verdict {
+    serve(entry, found, fd, (buf, len), |k, e, twin| {
+        eventfd_write(k, e, twin, blocking(e), &mut Flat::new(buf), len)
+    })
 }

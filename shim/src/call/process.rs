@@ -30,6 +30,7 @@ const CLONE_VM: u64 = 0x100;
 const CLONE_FILES: u64 = 0x400;
 const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x10000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
 
 mod kind {
     pub const THREAD: u64 = 1;
@@ -143,6 +144,7 @@ fn with_stack(
     if (flags & CLONE_FILES != 0) != (flags & CLONE_THREAD != 0) {
         demotion::leave_to_kernel(entry);
     }
+    before_new_namespace(entry, flags);
     if what == kind::THREAD {
         attach::local().has_threads.store(1, Relaxed);
         inbox::shut(entry.tls, true);
@@ -203,6 +205,14 @@ enum Shares {
     Nothing,
 }
 
+/// Who is in another PID namespace can not be borrowed from: pairs of sockets are the kernel's before
+/// that.
+pub fn before_new_namespace(entry: &Entry, flags: u64) {
+    if flags & CLONE_NEWPID != 0 {
+        demotion::demote_sockets(entry, Cause::Namespace);
+    }
+}
+
 /// A slot for a child that is about to be, with the parent's descriptors. 0: none.
 fn announce(entry: &Entry, shares: Shares) -> u32 {
     let (Some(p), Some(k)) = (entry.process(), entry.ctx(-1)) else {
@@ -261,6 +271,7 @@ fn fork_like(
     if flags & CLONE_FILES != 0 {
         demotion::leave_to_kernel(entry);
     }
+    before_new_namespace(entry, flags);
     crate::fresh::forget_all();
     let slot = announce(entry, Shares::Nothing);
     attach::ANNOUNCED.store(slot, Release);
@@ -309,7 +320,7 @@ pub extern "C" fn thread_started(start: *const Start) {
             tls.in_vfork.set(1);
             tls.process_slot.set(start.slot as u32);
             if let Some(p) = attach::arena().and_then(|a| task::process(a, start.slot as u32)) {
-                p.pid.store(host::getpid(), Relaxed);
+                p.settle(crate::namespace::current(), host::getpid());
                 p.ppid.store(host::getppid(), Relaxed);
                 p.state.store(proc_state::LIVE, Release);
             }

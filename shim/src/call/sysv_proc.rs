@@ -117,11 +117,8 @@ fn msg(c: &Call, out: &mut Lines) -> fmt::Result {
         .root
         .msg_ids
         .indices()
-        .filter_map(|i| c.root.queues.get(c.k.arena, i))
+        .filter_map(|i| c.root.queues.in_use(c.k.arena, i))
     {
-        if q.perm.is_free() {
-            continue;
-        }
         let (key, id, mode) = begins(&q.perm);
         let [uid, gid, cuid, cgid] = owners(&q.perm);
         let d = msg_ctl::as_user(q);
@@ -142,11 +139,8 @@ fn sem(c: &Call, out: &mut Lines) -> fmt::Result {
         .root
         .sem_ids
         .indices()
-        .filter_map(|i| c.root.sets.get(c.k.arena, i))
+        .filter_map(|i| c.root.sets.in_use(c.k.arena, i))
     {
-        if s.perm.is_free() {
-            continue;
-        }
         let (key, id, mode) = begins(&s.perm);
         let [uid, gid, cuid, cgid] = owners(&s.perm);
         out.line(format_args!(

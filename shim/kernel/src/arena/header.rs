@@ -138,6 +138,10 @@ pub struct Header {
     pub fifos: AtomicU32,
     /// Where the table of objects that are only observed is, 0 for none: see `log::observed`.
     pub observed: AtomicU32,
+    /// PID namespace that the session was made in. 0: not known.
+    pub namespace: AtomicU32,
+    /// The one that the supervisor's number is of.
+    pub supervisor_namespace: AtomicU32,
 }
 
 // SAFETY: atomics only, no implicit padding that anybody reads; rules 1-5 of ArenaSafe.
@@ -218,6 +222,8 @@ impl Header {
             listeners: [ZERO; 16],
             fifos: z(),
             observed: z(),
+            namespace: z(),
+            supervisor_namespace: z(),
         }
     }
 

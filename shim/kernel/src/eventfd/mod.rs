@@ -28,7 +28,7 @@ pub mod counter;
 pub mod demote;
 mod table;
 
-pub use counter::Mode;
+pub use counter::{Mode, MAX};
 pub use table::{create, find, get, release_if, New};
 
 use crate::abi::SysError;

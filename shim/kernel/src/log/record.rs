@@ -353,6 +353,7 @@ causes! {
     Addressed = 22, "bind, connect, or a message to an address";
     OutOfBand = 23, "out-of-band data";
     Seccomp = 25, "its holder restricts its system calls (seccomp)";
+    Namespace = 41, "its holder goes into another PID namespace";
     Fifo = 40, "a FIFO: anybody may open it by its name";
     NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
     /// Of a connection.

@@ -179,10 +179,11 @@ pub fn collect<H: Host>(k: &Ctx<'_, H>, of: u32, mut f: impl FnMut(u32, u64)) ->
 
 /// Whether the registered process is there still.
 fn registrant_lives<H: Host>(k: &Ctx<'_, H>, q: &Queue) -> bool {
-    task::process(k.arena, q.notify_process.load(Relaxed)).is_some_and(|p| {
+    let slot = q.notify_process.load(Relaxed);
+    task::process(k.arena, slot).is_some_and(|p| {
         p.generation.load(Acquire) == q.notify_generation.load(Relaxed)
             && p.state.load(Acquire) != proc_state::DEAD
-            && !task::process_is_gone(k.host, p)
+            && !task::process_is_gone(k.arena, k.host, slot, p)
     })
 }
 
@@ -241,11 +242,13 @@ pub fn fire<H: Host>(k: &Ctx<'_, H>, h: &Handle, cause: u64) -> Option<Notice> {
         (i64::from(pid), u64::from(how), 0),
     );
     let signo = q.notify_signo.load(Relaxed);
-    let same = task::process(k.arena, q.notify_process.load(Relaxed))
-        .is_some_and(|p| p.generation.load(Acquire) == q.notify_generation.load(Relaxed));
+    let p = task::process(k.arena, q.notify_process.load(Relaxed));
+    let same = p.is_some_and(|p| p.generation.load(Acquire) == q.notify_generation.load(Relaxed));
+    // By its number somebody else would be told.
+    let foreign = p.is_some_and(|p| task::alive::is_foreign(k.host, &p.namespace));
     match how {
         _ if !same => None, // dead
-        kind::SIGNAL if signo != 0 => Some(Notice {
+        kind::SIGNAL if signo != 0 && !foreign => Some(Notice {
             pid,
             signo,
             value: q.notify_value.load(Relaxed),

@@ -68,7 +68,7 @@ impl Debtor {
             self.thread.store(thread.raw(), Relaxed);
             return true;
         }
-        if state != proc_state::ANNOUNCED && task::process_is_gone(k.host, p) {
+        if state != proc_state::ANNOUNCED && task::process_is_gone(k.arena, k.host, slot, p) {
             reap::reap_if(k, slot, generation);
             return true;
         }

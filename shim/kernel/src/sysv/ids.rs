@@ -1,7 +1,13 @@
 //! Ids and keys. See Linux v6.18 ipc/util.c: `ipc_addid`, `ipcget_public`, `ipc_idr_alloc`.
 
+use super::log::Logged;
 use super::perm::{Perm, Who, IPC_CREAT, IPC_EXCL, IPC_PRIVATE};
+use super::table::Table;
 use crate::abi::Errno;
+use crate::arena::ArenaSafe;
+use crate::host::Host;
+use crate::log::Kind;
+use crate::pipe::Ctx;
 use crate::sync::atomic::{AtomicU32, Ordering::*};
 
 /// Bits of an id that are the index. (IPCMNI_SHIFT)
@@ -91,43 +97,44 @@ impl Ids {
     }
 }
 
-/// What a `get` call came to.
-pub enum Found {
-    /// One must be made.
-    Make,
-    There(u32),
+/// What has an id.
+pub trait Named: ArenaSafe + 'static {
+    fn perm(&self) -> &Perm;
+    fn logged(&self) -> &Logged;
 }
 
-/// `ipcget`, up to the object: the index of the one with `key`.
-///
-/// `check` is what the kind of object has to say against it (EINVAL for "too small").
-pub fn look_up(
-    key: i32,
-    flags: i32,
+/// `ipcget`, under the root's lock: the id of the object with `key`, or of the one that `make` makes.
+pub fn get<H: Host, T: Named, const N: usize>(
+    k: &Ctx<'_, H>,
+    (ids, table): (&Ids, &Table<T, N>),
     who: &Who<'_>,
-    all: impl Iterator<Item = (u32, &'static Perm)>,
-    check: impl Fn(u32) -> Result<(), Errno>,
-) -> Result<Found, Errno> {
+    (key, flags): (i32, i32),
+    big_enough: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> Result<i32, Errno>,
+) -> Result<i32, Errno> {
     if key == IPC_PRIVATE {
-        return Ok(Found::Make);
+        return make();
     }
-    let mut all = all;
-    let found = all.find(|(_, p)| !p.is_free() && p.key.load(Relaxed) == key as u32);
-    let Some((index, perm)) = found else {
-        return if flags & IPC_CREAT == 0 {
-            Err(Errno::ENOENT)
-        } else {
-            Ok(Found::Make)
+    let mut all = ids.indices().filter_map(|i| table.in_use(k.arena, i));
+    let Some(object) = all.find(|o| o.perm().key.load(Relaxed) == key as u32) else {
+        return match flags & IPC_CREAT {
+            0 => Err(Errno::ENOENT),
+            _ => make(),
         };
     };
     if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 {
         return Err(Errno::EEXIST);
     }
-    check(index)?;
-    if !perm.allows(flags as u32, who) {
+    if !big_enough(object) {
+        return Err(Errno::EINVAL);
+    }
+    if !object.perm().allows(flags as u32, who) {
         return Err(Errno::EACCES);
     }
-    Ok(Found::There(index))
+    let id = object.perm().id();
+    let abc = (i64::from(id), key as u32 as u64, 0);
+    object.logged().put(k, Kind::SysvGet, 0, abc);
+    Ok(id)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -8,7 +8,7 @@
 //! - M2. A message that sleeping senders hold is in their waiter; one that was handed to a sleeping
 //!   receiver is in his.
 
-use super::ids::{self, Found};
+use super::ids::{self, Named};
 use super::log::Logged;
 use super::msg_text::{self, message, Message};
 use super::msg_wait;
@@ -59,6 +59,16 @@ pub struct MsgQueue {
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
 unsafe impl ArenaSafe for MsgQueue {}
+
+impl Named for MsgQueue {
+    fn perm(&self) -> &Perm {
+        &self.perm
+    }
+
+    fn logged(&self) -> &Logged {
+        &self.logged
+    }
+}
 
 const _: () = assert!(core::mem::size_of::<MsgQueue>() == 256);
 
@@ -171,20 +181,9 @@ pub fn msgget<H: Host>(
     flags: i32,
 ) -> SysResult {
     let id = root.locked(k, || {
-        let queue = |i| root.queues.get(k.arena, i);
-        let all = root
-            .msg_ids
-            .indices()
-            .filter_map(|i| Some((i, &queue(i)?.perm)));
-        match ids::look_up(key, flags, who, all, |_| Ok(()))? {
-            Found::Make => make(k, root, who, key, flags),
-            Found::There(i) => {
-                let q = queue(i).ok_or(Errno::EINVAL)?;
-                let abc = (i64::from(q.perm.id()), key as u32 as u64, 0);
-                q.logged.put(k, Kind::SysvGet, 0, abc);
-                Ok(q.perm.id())
-            }
-        }
+        let all = (&root.msg_ids, &root.queues);
+        let make = || make(k, root, who, key, flags);
+        ids::get(k, all, who, (key, flags), |_| true, make)
     })?;
     Ok(id as usize)
 }
@@ -198,10 +197,7 @@ fn make<H: Host>(
     flags: i32,
 ) -> Result<i32, Errno> {
     let limits = root.limits();
-    let is_free = |i| {
-        let q = root.queues.get(k.arena, i);
-        q.is_none_or(|q| q.perm.is_free())
-    };
+    let is_free = |i| root.queues.in_use(k.arena, i).is_none();
     let (index, seq) = root.msg_ids.choose(limits.msgmni, is_free)?;
     let q = root.queues.make(k, index)?;
     q.lock(k, root, index);

@@ -92,7 +92,7 @@ fn info<H: Host, U: UserWrite>(
         msgtql: 16384,
         msgseg: 0xffff,
     };
-    let queue = |i| root.queues.get(k.arena, i).filter(|q| !q.perm.is_free());
+    let queue = |i| root.queues.in_use(k.arena, i);
     let max = root.locked(k, || {
         let all = || root.msg_ids.indices().filter_map(queue);
         if cmd == MSG_INFO {
@@ -117,11 +117,8 @@ fn stat<H: Host, U: UserWrite>(
     let full = if cmd == IPC_STAT {
         id
     } else {
-        let q = root.queues.get(k.arena, super::ids::index_of(id));
-        q.filter(|q| !q.perm.is_free())
-            .ok_or(Errno::EINVAL)?
-            .perm
-            .id()
+        let q = root.queues.in_use(k.arena, super::ids::index_of(id));
+        q.ok_or(Errno::EINVAL)?.perm.id()
     };
     let (_, q) = lock_id(k, root, full)?;
     let allowed = cmd == MSG_STAT_ANY || q.perm.allows(READ, who);

@@ -249,14 +249,13 @@ impl Root {
 
     /// Free lists and tables change by one store each; the counts are taken anew.
     fn repair(&self, arena: &Arena) {
-        let set = |i| self.sets.get(arena, i).filter(|s| !s.perm.is_free());
-        self.sem_ids.recount(|i| set(i).is_none());
-        let queue = |i| self.queues.get(arena, i).filter(|q| !q.perm.is_free());
-        self.msg_ids.recount(|i| queue(i).is_none());
-        let segment = |i| self.segments.get(arena, i);
-        let segment = |i| segment(i).filter(|s| !s.perm.is_free());
-        self.shm_ids.recount(|i| segment(i).is_none());
-        let sems = (0..IPCMNI).filter_map(set);
+        let is_free = |i| self.sets.in_use(arena, i).is_none();
+        self.sem_ids.recount(is_free);
+        let is_free = |i| self.queues.in_use(arena, i).is_none();
+        self.msg_ids.recount(is_free);
+        let is_free = |i| self.segments.in_use(arena, i).is_none();
+        self.shm_ids.recount(is_free);
+        let sems = (0..IPCMNI).filter_map(|i| self.sets.in_use(arena, i));
         let sems = sems.map(|s| u64::from(s.nsems.load(Relaxed))).sum();
         self.sems.store(sems, Relaxed);
     }

@@ -11,7 +11,7 @@
 //! `state` says what is being done; then it is done; then `state` is NONE again. The next owner of the
 //! lock, if this one is killed, does it once more.
 
-use super::ids::{self, Found};
+use super::ids::{self, Named};
 use super::log::Logged;
 use super::perm::{Perm, Who};
 use super::queue::Queue;
@@ -81,6 +81,16 @@ pub struct SemSet {
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
 unsafe impl ArenaSafe for SemSet {}
+
+impl Named for SemSet {
+    fn perm(&self) -> &Perm {
+        &self.perm
+    }
+
+    fn logged(&self) -> &Logged {
+        &self.logged
+    }
+}
 
 const _: () = assert!(core::mem::size_of::<SemSet>() == 256);
 
@@ -176,25 +186,10 @@ pub fn semget<H: Host>(
         return Err(Errno::EINVAL.into());
     };
     let id = root.locked(k, || {
-        let set = |i| root.sets.get(k.arena, i);
-        let all = root
-            .sem_ids
-            .indices()
-            .filter_map(|i| Some((i, &set(i)?.perm)));
-        let big_enough = |i| match set(i) {
-            Some(s) if nsems <= s.nsems.load(Relaxed) => Ok(()),
-            _ => Err(Errno::EINVAL),
-        };
-        match ids::look_up(key, flags, who, all, big_enough)? {
-            Found::Make => make(k, root, who, key, nsems, flags, &limits),
-            Found::There(i) => {
-                let set = set(i).ok_or(Errno::EINVAL)?;
-                let id = set.perm.id();
-                let abc = (i64::from(id), key as u32 as u64, 0);
-                set.logged.put(k, Kind::SysvGet, 0, abc);
-                Ok(id)
-            }
-        }
+        let all = (&root.sem_ids, &root.sets);
+        let big_enough = |s: &SemSet| nsems <= s.nsems.load(Relaxed);
+        let make = || make(k, root, who, key, nsems, flags, &limits);
+        ids::get(k, all, who, (key, flags), big_enough, make)
     })?;
     Ok(id as usize)
 }
@@ -216,10 +211,7 @@ fn make<H: Host>(
     if sems > u64::from(limits.semmns) {
         return Err(Errno::ENOSPC);
     }
-    let is_free = |i| {
-        let set = root.sets.get(k.arena, i);
-        set.is_none_or(|s| s.perm.is_free())
-    };
+    let is_free = |i| root.sets.in_use(k.arena, i).is_none();
     let (index, seq) = root.sem_ids.choose(limits.semmni, is_free)?;
     let set = root.sets.make(k, index)?;
     let len = bytes(nsems);

@@ -112,7 +112,7 @@ pub fn semctl<H: Host, U: UserRead + UserWrite>(
 }
 
 fn max_index<H: Host>(k: &Ctx<'_, H>, root: &'static Root) -> usize {
-    let free = |i| root.sets.get(k.arena, i).is_none_or(|s| s.perm.is_free());
+    let free = |i| root.sets.in_use(k.arena, i).is_none();
     root.sem_ids.max_index(free).map_or(0, |i| i as usize)
 }
 
@@ -152,8 +152,8 @@ fn by_index<H: Host>(
     root: &'static Root,
     index: i32,
 ) -> Result<(u32, &'static SemSet), Errno> {
-    let set = root.sets.get(k.arena, ids::index_of(index));
-    let set = set.filter(|s| !s.perm.is_free()).ok_or(Errno::EINVAL)?;
+    let set = root.sets.in_use(k.arena, ids::index_of(index));
+    let set = set.ok_or(Errno::EINVAL)?;
     lock_id(k, root, set.perm.id())
 }
 

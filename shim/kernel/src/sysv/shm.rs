@@ -5,7 +5,7 @@
 //! the end of a process, however it comes, count as in Linux. All of it is under the root's lock.
 
 use super::debtor::Debtor;
-use super::ids::{self, Found};
+use super::ids::{self, Named};
 use super::log::Logged;
 use super::perm::{Perm, Who, EXECUTE, IPC_PRIVATE, READ, WRITE};
 use super::root::Root;
@@ -47,6 +47,16 @@ pub struct ShmSeg {
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
 unsafe impl ArenaSafe for ShmSeg {}
+
+impl Named for ShmSeg {
+    fn perm(&self) -> &Perm {
+        &self.perm
+    }
+
+    fn logged(&self) -> &Logged {
+        &self.logged
+    }
+}
 
 const _: () = assert!(core::mem::size_of::<ShmSeg>() == 256);
 
@@ -122,8 +132,7 @@ pub fn segments<'a>(
 ) -> impl Iterator<Item = (u32, &'static ShmSeg)> + 'a {
     root.shm_ids
         .indices()
-        .filter_map(|i| Some((i, root.segments.get(arena, i)?)))
-        .filter(|(_, s)| !s.perm.is_free())
+        .filter_map(|i| Some((i, root.segments.in_use(arena, i)?)))
 }
 
 pub fn pages(size: u64) -> u64 {
@@ -140,23 +149,10 @@ pub fn shmget<H: Host>(
     flags: i32,
 ) -> SysResult {
     let id = root.locked(k, || {
-        let all = root
-            .shm_ids
-            .indices()
-            .filter_map(|i| Some((i, &root.segments.get(k.arena, i)?.perm)));
-        let big_enough = |i| match root.segments.get(k.arena, i) {
-            Some(s) if size <= s.size.load(Relaxed) => Ok(()),
-            _ => Err(Errno::EINVAL),
-        };
-        match ids::look_up(key, flags, who, all, big_enough)? {
-            Found::Make => make(k, root, who, key, size, flags),
-            Found::There(i) => {
-                let seg = root.segments.get(k.arena, i).ok_or(Errno::EINVAL)?;
-                let abc = (i64::from(seg.perm.id()), key as u32 as u64, 0);
-                seg.logged.put(k, Kind::SysvGet, 0, abc);
-                Ok(seg.perm.id())
-            }
-        }
+        let all = (&root.shm_ids, &root.segments);
+        let big_enough = |s: &ShmSeg| size <= s.size.load(Relaxed);
+        let make = || make(k, root, who, key, size, flags);
+        ids::get(k, all, who, (key, flags), big_enough, make)
     })?;
     Ok(id as usize)
 }
@@ -183,10 +179,7 @@ fn make<H: Host>(
     if flags & SHM_HUGETLB != 0 {
         return Err(Errno::ENOMEM); // as where no huge pages are reserved
     }
-    let is_free = |i| {
-        let s = root.segments.get(k.arena, i);
-        s.is_none_or(|s| s.perm.is_free())
-    };
+    let is_free = |i| root.segments.in_use(k.arena, i).is_none();
     let (index, seq) = root.shm_ids.choose(limits.shmmni, is_free)?;
     let seg = root.segments.make(k, index)?;
     seg.logged.begin(k, object::SYSV_SHM);

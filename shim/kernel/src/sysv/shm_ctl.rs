@@ -136,8 +136,8 @@ fn stat<H: Host, U: UserWrite>(
         let seg = if cmd == IPC_STAT {
             by_id(k, root, id)?
         } else {
-            let seg = root.segments.get(k.arena, super::ids::index_of(id));
-            seg.filter(|s| !s.perm.is_free()).ok_or(Errno::EINVAL)?
+            let seg = root.segments.in_use(k.arena, super::ids::index_of(id));
+            seg.ok_or(Errno::EINVAL)?
         };
         if cmd != SHM_STAT_ANY && !seg.perm.allows(READ, who) {
             return Err(Errno::EACCES);

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use core::mem::size_of;
 
+use super::ids::Named;
 use crate::abi::Errno;
 use crate::arena::off::UNIT;
 use crate::arena::{alloc, layout, Arena, ArenaSafe};
@@ -50,6 +51,13 @@ impl<T: ArenaSafe + 'static, const N: usize> Table<T, N> {
         clear(k.arena, block.raw(), CHUNK);
         entry.store(block.raw(), Release);
         self.get(k.arena, index).ok_or(Errno::ENOMEM)
+    }
+}
+
+impl<T: Named, const N: usize> Table<T, N> {
+    /// The object at this index. `None`: there is none.
+    pub fn in_use(&self, arena: &Arena, index: u32) -> Option<&'static T> {
+        self.get(arena, index).filter(|o| !o.perm().is_free())
     }
 }
 

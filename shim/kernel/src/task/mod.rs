@@ -1,15 +1,17 @@
 //! Processes and threads of a session, and who of them is dead.
 
+pub mod alive;
 mod process;
 pub mod reap;
+pub mod robust_list;
 mod table;
 mod thread;
 
+pub use alive::{is_dead, living_thread, process_is_gone, Threads};
 pub use process::{proc_state, Process};
 pub use reap::reap_process;
 pub use table::{
-    claim_process, claim_spare, claim_task, find_process, is_dead, live_processes, living_thread,
-    process, process_is_gone, release_task, replace_twin, retire_process, slot_of, task, task_of,
-    yield_to_twin, Threads,
+    claim_process, claim_spare, claim_task, find_process, live_processes, process, release_task,
+    replace_twin, retire_process, slot_of, task, task_of, yield_to_twin,
 };
 pub use thread::{task_state, waits, Task};

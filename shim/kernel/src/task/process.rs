@@ -57,7 +57,8 @@ pub struct Process {
     pub signals: crate::signal::State,
     /// Connections that it listens for are polled: they are the kernel's from the start.
     pub polls: AtomicU32,
-    _pad0: AtomicU32,
+    /// Of which PID namespace `pid` is a number: see `alive`. 0: not known.
+    pub namespace: AtomicU32,
     _pad: [AtomicU64; 4],
 }
 
@@ -65,6 +66,13 @@ pub struct Process {
 unsafe impl ArenaSafe for Process {}
 
 impl Process {
+    /// The process says its number. (Its parent has said one of its own namespace, maybe: who reads the
+    /// number first finds the namespace that goes with it, or a later one, to which the number is foreign.)
+    pub fn settle(&self, namespace: u32, pid: u32) {
+        self.namespace.store(namespace, Relaxed);
+        self.pid.store(pid, Release); // pairs with `alive::process_is_gone`
+    }
+
     pub fn set_comm(&self, name: &[u8]) {
         let mut bytes = [0u8; 16];
         for (to, from) in bytes.iter_mut().zip(name.iter().take(15)) {

@@ -6,6 +6,7 @@
 //! - C1. Killed half way: the next reaper takes the table's lock over. Each entry is taken out by
 //!   one swap, so it goes on with the rest; at worst one reference is counted too high, which costs memory only.
 
+use super::alive;
 use super::process::{proc_state, Process};
 use super::table;
 use crate::arena::Arena;
@@ -211,20 +212,13 @@ pub fn sweep<H: Host>(k: &Ctx<'_, H>, mine: u32) {
         let generation = p.generation.load(Acquire);
         let state = p.state.load(Acquire);
         let settled = matches!(state, proc_state::LIVE..=proc_state::UNSHIMMED);
-        if !settled || has_living_thread(k, slot) {
+        if !settled || alive::living_thread(k.arena, slot).is_some() {
             continue;
         }
         asked += 1;
-        if table::process_is_gone(k.host, p) {
+        if alive::process_is_gone(k.arena, k.host, slot, p) {
             reap_if(k, slot, generation);
         }
     }
     header.sweep_at.store(first.wrapping_add(looked), Relaxed);
-}
-
-fn has_living_thread<H: Host>(k: &Ctx<'_, H>, slot: u32) -> bool {
-    let used = k.arena.header().tasks_used.load(Relaxed);
-    (1..used)
-        .map_while(|i| table::task(k.arena, i))
-        .any(|t| t.process.load(Relaxed) == slot && t.surely_alive())
 }

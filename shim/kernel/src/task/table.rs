@@ -5,17 +5,17 @@
 //! - C1. Killed after a process's slot is CLAIMED and before it is filled in: the slot leaks.
 //! - C2. Killed between CLAIMING and the new generation: the thread's slot leaks.
 
+use super::alive;
 use super::process::{proc_state, Process};
 use super::thread::{task_state, Task};
 use crate::arena::{layout, pages, Arena};
 use crate::host::Host;
 use crate::sync::atomic::{fence, Ordering::*};
 use crate::sync::lock_word::OwnerId;
-use crate::sync::robust::Owners;
 
 /// Bits of an [`OwnerId`] that number the slot; the rest is its generation.
-const SLOT_BITS: u32 = 15;
-const GENERATIONS: u32 = 1 << (30 - SLOT_BITS);
+pub(super) const SLOT_BITS: u32 = 15;
+pub(super) const GENERATIONS: u32 = 1 << (30 - SLOT_BITS);
 /// In a thread's `generation`: somebody is filling the slot in, so it is nobody else's to claim.
 const CLAIMING: u32 = 1 << 31;
 
@@ -43,53 +43,6 @@ pub fn task_of(arena: &Arena, owner: OwnerId) -> Option<&'static Task> {
     let task = task(arena, slot_of(owner))?;
     let generation = task.generation.load(Relaxed) % GENERATIONS;
     (generation == owner.raw() >> SLOT_BITS).then_some(task)
-}
-
-/// A thread of the process in this slot that lives for sure.
-pub fn living_thread(arena: &Arena, process: u32) -> Option<OwnerId> {
-    let used = arena.header().tasks_used.load(Relaxed);
-    (1..used.min(layout::MAX_TASKS)).find_map(|slot| {
-        let t = task(arena, slot)?;
-        let lives = t.process.load(Relaxed) == process && t.surely_alive();
-        let generation = t.generation.load(Relaxed) % GENERATIONS;
-        OwnerId::from_raw(generation << SLOT_BITS | slot).filter(|_| lives)
-    })
-}
-
-/// Whether a lock's owner is dead. Cheap when the kernel has marked it; otherwise the real
-/// kernel is asked.
-#[inline]
-pub fn is_dead(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
-    let Some(task) = task_of(arena, owner) else {
-        return true;
-    };
-    if task.surely_alive() {
-        return false;
-    }
-    task.kernel_says_dead() || {
-        let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
-        host.thread_is_gone(pid, tid, task.start.load(Relaxed))
-    }
-}
-
-/// All threads of the session, as owners of locks.
-pub struct Threads<'a, H: Host>(pub &'a Arena, pub &'a H);
-
-impl<H: Host> Owners for Threads<'_, H> {
-    fn is_dead(&self, owner: OwnerId) -> bool {
-        is_dead(self.0, self.1, owner)
-    }
-
-    fn is_elsewhere(&self, owner: OwnerId, named: impl Fn() -> bool) -> bool {
-        let Some(task) = task_of(self.0, owner) else {
-            return false;
-        };
-        let (pid, tid) = (task.pid.load(Relaxed), task.tid.load(Relaxed));
-        let Some(before) = self.1.sleeps_elsewhere(pid, tid) else {
-            return false;
-        };
-        named() && self.1.sleeps_elsewhere(pid, tid) == Some(before)
-    }
 }
 
 /// A slot for a new thread of process `process`. `None`: the table is full, or /dev/shm.
@@ -147,15 +100,7 @@ fn claim_slot(
     let reusable = match state {
         task_state::FREE => true,
         _ if task.kernel_says_dead() => true,
-        _ => {
-            thorough
-                && task.life.load(Relaxed) == 0
-                && host.thread_is_gone(
-                    task.pid.load(Relaxed),
-                    task.tid.load(Relaxed),
-                    task.start.load(Relaxed),
-                )
-        }
+        _ => thorough && task.life.load(Relaxed) == 0 && alive::thread_is_gone(host, task),
     };
     if !reusable || generation & CLAIMING != 0 {
         return None;
@@ -172,6 +117,9 @@ fn claim_slot(
     task.pid.store(pid, Relaxed);
     task.tid.store(tid, Relaxed);
     task.process.store(process, Relaxed);
+    let of = self::process(arena, process).map_or(0, |p| p.generation.load(Relaxed));
+    task.process_generation.store(of, Relaxed);
+    task.namespace.store(host.namespace(), Relaxed);
     task.start.store(start, Relaxed);
     task.ring.store(0, Relaxed);
     task.waits_for.store(0, Relaxed);
@@ -206,8 +154,8 @@ pub fn release_task(arena: &Arena, task: &Task) {
     task.state.store(task_state::FREE, Release);
 }
 
-/// The live slot of process `pid`, if it has one.
-pub fn find_process(arena: &Arena, pid: u32) -> Option<(u32, &'static Process)> {
+/// The live slot of process `pid` of the caller's PID namespace, if it has one.
+pub fn find_process(arena: &Arena, host: &impl Host, pid: u32) -> Option<(u32, &'static Process)> {
     let used = arena
         .header()
         .procs_used
@@ -217,7 +165,8 @@ pub fn find_process(arena: &Arena, pid: u32) -> Option<(u32, &'static Process)> 
         let p = process(arena, slot)?;
         let state = p.state.load(Acquire);
         let live = matches!(state, proc_state::LIVE | proc_state::EXECING);
-        (live && p.pid.load(Relaxed) == pid).then_some((slot, p))
+        let is_it = live && p.pid.load(Acquire) == pid;
+        (is_it && !alive::is_foreign(host, &p.namespace)).then_some((slot, p))
     })
 }
 
@@ -229,13 +178,18 @@ pub fn live_processes(arena: &Arena) -> impl Iterator<Item = &'static Process> +
         .filter(|p| p.state.load(Acquire) == proc_state::LIVE)
 }
 
-/// Other slots that process `pid` has, or is about to have.
-fn twins(arena: &Arena, slot: u32, pid: u32) -> impl Iterator<Item = &'static Process> + '_ {
+/// Other slots that process `pid` of the namespace has, or is about to have.
+fn twins(
+    arena: &Arena,
+    namespace: u32,
+    slot: u32,
+    pid: u32,
+) -> impl Iterator<Item = &'static Process> + '_ {
     let used = arena.header().procs_used.load(Relaxed);
     (1..used.min(layout::MAX_PROCS))
         .filter(move |&s| s != slot)
         .filter_map(move |s| process(arena, s))
-        .filter(move |p| p.pid.load(Relaxed) == pid)
+        .filter(move |p| (p.pid.load(Relaxed), p.namespace.load(Relaxed)) == (pid, namespace))
 }
 
 /// A spawned process may get a place from its parent (`EXECING`) and from itself (`LIVE`) at the
@@ -248,12 +202,12 @@ fn twins(arena: &Arena, slot: u32, pid: u32) -> impl Iterator<Item = &'static Pr
 /// fence                           fence
 /// b there? a = DEAD               a there? a = DEAD
 /// ```
-pub fn yield_to_twin(arena: &Arena, slot: u32, pid: u32) {
+pub fn yield_to_twin(arena: &Arena, host: &impl Host, slot: u32, pid: u32) {
     fence(SeqCst); // pairs with `replace_twin`
     let Some(mine) = process(arena, slot) else {
         return;
     };
-    let there = twins(arena, slot, pid).any(|p| {
+    let there = twins(arena, host.namespace(), slot, pid).any(|p| {
         let state = p.state.load(Acquire);
         matches!(state, proc_state::LIVE | proc_state::EXECING)
     });
@@ -263,21 +217,15 @@ pub fn yield_to_twin(arena: &Arena, slot: u32, pid: u32) {
 }
 
 /// The child's look: see [`yield_to_twin`].
-pub fn replace_twin(arena: &Arena, slot: u32, pid: u32) {
+pub fn replace_twin(arena: &Arena, host: &impl Host, slot: u32, pid: u32) {
     fence(SeqCst); // pairs with `yield_to_twin`
-    twins(arena, slot, pid).for_each(withdraw);
+    twins(arena, host.namespace(), slot, pid).for_each(withdraw);
 }
 
 /// A place that nothing was ever done in is free again.
 fn withdraw(p: &Process) {
     let (from, to) = (proc_state::EXECING, proc_state::DEAD);
     let _ = p.state.compare_exchange(from, to, AcqRel, Relaxed);
-}
-
-/// Whether the process in this slot no longer exists.
-pub fn process_is_gone(host: &impl Host, p: &Process) -> bool {
-    let pid = p.pid.load(Relaxed);
-    pid == 0 || host.thread_is_gone(pid, pid, p.start.load(Relaxed))
 }
 
 /// A slot for a process. `None`: the table is full, or /dev/shm.
@@ -306,6 +254,7 @@ pub fn claim_process(
         {
             p.generation.fetch_add(1, Relaxed);
             p.pid.store(pid, Relaxed);
+            p.namespace.store(host.namespace(), Relaxed);
             p.ppid.store(0, Relaxed);
             p.parent.store(parent, Relaxed);
             p.start.store(start, Relaxed);

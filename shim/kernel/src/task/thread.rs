@@ -75,6 +75,10 @@ pub struct Task {
     /// While it waits: the slot of the description that it waits on in the upper half, and the
     /// descriptor plus one. 0: it does not wait.
     pub holds: AtomicU64,
+    /// Of which PID namespace `pid` and `tid` are numbers: see `alive`. 0: not known.
+    pub namespace: AtomicU32,
+    /// Generation of the process's slot. 0: the process has gone on without this thread (exec).
+    pub process_generation: AtomicU32,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.

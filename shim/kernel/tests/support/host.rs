@@ -43,6 +43,8 @@ pub struct TestHost {
     pub woke: AtomicU64,
     /// 0: real ones.
     pub fake_tsc: AtomicU64,
+    /// The PID namespace that whoever calls now is in.
+    pub namespace: AtomicU32,
 }
 
 impl TestHost {
@@ -57,6 +59,7 @@ impl TestHost {
             slept: AtomicU64::new(0),
             woke: AtomicU64::new(0),
             fake_tsc: AtomicU64::new(0),
+            namespace: AtomicU32::new(0),
         }
     }
 
@@ -196,6 +199,10 @@ impl Host for TestHost {
             m => m.checked_sub(len as u64),
         });
         spent.is_ok()
+    }
+
+    fn namespace(&self) -> u32 {
+        self.namespace.load(SeqCst)
     }
 
     fn thread_is_gone(&self, pid: u32, tid: u32, _start: u64) -> bool {
