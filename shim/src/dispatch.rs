@@ -222,7 +222,11 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             Verdict::Pass
         }
         libc::SYS_unshare if a & libc::CLONE_FILES as usize != 0 => {
-            demotion::leave_to_kernel(entry);
+            demotion::leave_to_kernel(entry, Cause::TableSplit);
+            Verdict::Pass
+        }
+        libc::SYS_chroot | libc::SYS_pivot_root => {
+            demotion::leave_to_kernel(entry, Cause::RootChanged);
             Verdict::Pass
         }
         libc::SYS_prlimit64 | libc::SYS_setrlimit => {

@@ -357,6 +357,8 @@ causes! {
     NotDumpable = 24, "its holder may not be looked into any more (PR_SET_DUMPABLE)";
     /// Of a connection.
     Stranger = 26, "its other end is not ringer's";
+    Sanitizer = 43, "exec of a program whose AddressSanitizer has to be its first library";
+    RootChanged = 41, "its holder changes its root: /proc may not be there";
 }
 
 #[cfg(all(test, not(loom)))]
