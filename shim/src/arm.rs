@@ -16,9 +16,10 @@ use crate::pending;
 use crate::signal;
 use crate::tls::{tls, Tls};
 use crate::trap;
-use crate::{blocked, blockers};
+use crate::{blocked, blockers, simulated};
 
 const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
+const PR_SYS_DISPATCH_OFF: usize = 0;
 const PR_SYS_DISPATCH_ON: usize = 1;
 
 /// Signals that are never in a real mask: SIGBUS, SIGSEGV, SIGSYS.
@@ -63,6 +64,19 @@ fn change_mask(how: usize, mask: u64) -> u64 {
     old
 }
 
+/// Whether dispatch can be switched on; it is not yet.
+fn can_dispatch() -> bool {
+    !simulated::on_valgrind()
+        && sys!(
+            libc::SYS_prctl,
+            PR_SET_SYSCALL_USER_DISPATCH,
+            PR_SYS_DISPATCH_OFF,
+            0,
+            0,
+            0
+        ) == 0
+}
+
 /// Arms the process, once, and this thread. `false`: this kernel has no Syscall User Dispatch, so
 /// nothing may be emulated.
 pub fn arm(entry: &Entry) -> bool {
@@ -74,6 +88,10 @@ pub fn arm(entry: &Entry) -> bool {
             }
         }
         Err(_) => {}
+        Ok(_) if !can_dispatch() => {
+            ARMED.store(3, Release);
+            return false;
+        }
         Ok(_) => {
             // All signals wait until every handler is behind the trampoline. A forced one that is
             // blocked and pending (it may have come through exec) waits, too.
@@ -115,6 +133,9 @@ pub fn virtualise_mask(tls: &Tls, mask: u64) {
 
 /// Switches dispatch on for the calling thread, with the selector at `selector`.
 pub fn arm_thread(tls: &Tls, selector: u8) -> bool {
+    if simulated::on_valgrind() {
+        return false;
+    }
     let (start, len) = gate::range();
     let byte = tls.selector.as_ptr();
     let ret = sys!(

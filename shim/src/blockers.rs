@@ -141,23 +141,11 @@ pub fn taker(tls: &Tls, bit: u64) -> Option<u32> {
 
 /// The first thread of this process that will do.
 fn find_thread(will_do: impl Fn(u32) -> bool) -> Option<u32> {
-    let dir = sys!(
-        libc::SYS_openat,
-        libc::AT_FDCWD,
-        c"/proc/self/task".as_ptr(),
-        libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
-        0
-    );
-    if dir < 0 {
-        return None;
-    }
     let mut found = None;
-    procfs::each_entry(dir, |name| {
-        let tid = procfs::number(name) as u32;
-        if tid != 0 && found.is_none() && will_do(tid) {
+    procfs::each_thread(|tid| {
+        if found.is_none() && will_do(tid) {
             found = Some(tid);
         }
     });
-    sys!(libc::SYS_close, dir);
     found
 }

@@ -12,6 +12,7 @@ use crate::entry::Entry;
 use crate::host::Shim;
 use crate::inbox;
 use crate::peer::{self, Sockets};
+use crate::procfs;
 use crate::tls::tls;
 use crate::twin::Ends;
 
@@ -194,17 +195,19 @@ pub fn demote_all(entry: &Entry, cause: Cause) {
     each(entry, cause, false);
 }
 
-/// Set for good when descriptor tables no longer go with processes: new pipes are the kernel's.
+/// Set for good when new pipes are the kernel's, see [`leave_to_kernel`].
 static APART: AtomicBool = AtomicBool::new(false);
 
+/// Whether what this process makes is the kernel's.
 pub fn is_apart() -> bool {
-    APART.load(Acquire)
+    APART.load(Acquire) || !procfs::is_here()
 }
 
-/// From now on descriptor tables do not go with processes here (unshare(CLONE_FILES) and the
-/// like): everything is the kernel's, which knows whose table is whose.
-pub fn leave_to_kernel(entry: &Entry) {
-    demote_all(entry, Cause::TableSplit);
+/// From now on everything is the kernel's here: descriptor tables do not go with processes any more
+/// (unshare(CLONE_FILES) and the like), and the kernel knows whose table is whose; or /proc is about to
+/// get out of reach (chroot), without which nothing could be polled or demoted.
+pub fn leave_to_kernel(entry: &Entry, cause: Cause) {
+    demote_all(entry, cause);
     APART.store(true, Release);
 }
 

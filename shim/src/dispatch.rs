@@ -221,7 +221,7 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_unshare => {
             process::before_new_namespace(entry, a as u64);
             if a & libc::CLONE_FILES as usize != 0 {
-                demotion::leave_to_kernel(entry);
+                demotion::leave_to_kernel(entry, Cause::TableSplit);
             }
             Verdict::Pass
         }
@@ -229,6 +229,10 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         libc::SYS_setns => {
             let flags = if b == 0 { u64::MAX } else { b as u64 };
             process::before_new_namespace(entry, flags);
+            Verdict::Pass
+        }
+        libc::SYS_chroot | libc::SYS_pivot_root => {
+            demotion::leave_to_kernel(entry, Cause::RootChanged);
             Verdict::Pass
         }
         libc::SYS_prlimit64 | libc::SYS_setrlimit => {

@@ -17,6 +17,8 @@ const SIGNALS: [i32; 3] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGSYS];
 
 /// Bits of `Tls::note`: what is to be delivered on the way out of the shim.
 pub const NOTED: u32 = 1;
+/// In `Tls::note`: another thread ends the process, see siblings.rs.
+pub const STOP: u32 = 4;
 pub const FORCED_DUE: u32 = 2;
 
 pub const fn bit(sig: i32) -> u64 {
@@ -335,4 +337,11 @@ pub fn restore_info(info: &mut Siginfo) -> bool {
         *second = u64::from(code as u32);
     }
     marked
+}
+
+/// On the way out of the shim.
+pub fn stop_if_told(tls: &Tls) {
+    if tls.note.get() & STOP != 0 {
+        crate::siblings::park();
+    }
 }

@@ -4,6 +4,7 @@ use ringer_kernel::log::Cause;
 
 use crate::gate::sys;
 use crate::procfs::Path;
+use crate::sanitizer;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Program {
@@ -92,6 +93,7 @@ fn judge(fd: i32, head: &[u8; 256]) -> Program {
     }
     match interpreter(fd, head) {
         None => Program::Unreachable(Cause::StaticProgram),
+        Some(true) if sanitizer::is_first(fd, head) => Program::Unreachable(Cause::Sanitizer),
         Some(true) => Program::Reachable,
         Some(false) => Program::Unreachable(Cause::ForeignLibc),
     }
@@ -121,8 +123,13 @@ fn gains_privileges(fd: i32) -> bool {
     setuid || setgid || caps || uid != euid || gid != egid
 }
 
-/// Whether PT_INTERP is glibc's. `None`: there is none.
-fn interpreter(fd: i32, head: &[u8; 256]) -> Option<bool> {
+/// Each program header (Elf64_Phdr: type and flags, offset, vaddr, paddr, filesz, memsz, align) until `f` has found
+/// what it looks for.
+pub fn find_header<R>(
+    fd: i32,
+    head: &[u8; 256],
+    mut f: impl FnMut([u64; 7]) -> Option<R>,
+) -> Option<R> {
     let number = |at: usize, len: usize| {
         head.get(at..at + len).map_or(0, |b| {
             b.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b))
@@ -142,18 +149,27 @@ fn interpreter(fd: i32, head: &[u8; 256]) -> Option<bool> {
         if n != 56 {
             break;
         }
-        let [kind, file_offset, _, _, len, ..] = header;
-        if kind as u32 == PT_INTERP {
-            let mut name = [0u8; 64];
+        let found = f(header);
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Whether PT_INTERP is glibc's. `None`: there is none.
+fn interpreter(fd: i32, head: &[u8; 256]) -> Option<bool> {
+    find_header(fd, head, |[kind, offset, _, _, len, ..]| {
+        let mut name = [0u8; 64];
+        (kind as u32 == PT_INTERP).then(|| {
             sys!(
                 libc::SYS_pread64,
                 fd,
                 name.as_mut_ptr(),
                 len.min(63),
-                file_offset
+                offset
             );
-            return Some(name.windows(20).any(|w| w == b"ld-linux-x86-64.so.2"));
-        }
-    }
-    None
+            name.windows(20).any(|w| w == b"ld-linux-x86-64.so.2")
+        })
+    })
 }

@@ -3,7 +3,23 @@
 //! Read through the gate into a buffer on the stack.
 
 use crate::gate::sys;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use ringer_kernel::host::sleeps_without_locks;
+
+/// Whether /proc is mounted here, as it was when this program image first asked. (chroot(2) of a process that holds
+/// something is seen, see `dispatch.rs`; one that holds nothing has not asked.)
+pub fn is_here() -> bool {
+    const NOT_ASKED: u8 = 0;
+    const HERE: u8 = 1;
+    const MISSING: u8 = 2;
+    static ANSWER: AtomicU8 = AtomicU8::new(NOT_ASKED);
+    if ANSWER.load(Relaxed) == NOT_ASKED {
+        let path = c"/proc/self/fd";
+        let found = sys!(libc::SYS_access, path.as_ptr(), libc::F_OK) == 0;
+        ANSWER.store(if found { HERE } else { MISSING }, Relaxed);
+    }
+    ANSWER.load(Relaxed) == HERE
+}
 
 /// A path under /proc, built without allocation.
 pub struct Path {
@@ -225,6 +241,27 @@ pub fn start_time(pid: u32, tid: u32) -> u64 {
 pub fn threads() -> u64 {
     let pid = crate::host::getpid();
     stat(pid, pid).map_or(0, |s| s.threads)
+}
+
+/// Whether the thread is running, or could.
+pub fn thread_runs(pid: u32, tid: u32) -> bool {
+    stat(pid, tid).is_ok_and(|s| s.state == b'R')
+}
+
+/// Each thread of this process. `false`: /proc does not tell.
+pub fn each_thread(mut f: impl FnMut(u32)) -> bool {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let path = c"/proc/self/task";
+    let dir = sys!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0);
+    if dir < 0 {
+        return false;
+    }
+    each_entry(dir, |name| match number(name) as u32 {
+        0 => {}
+        tid => f(tid),
+    });
+    sys!(libc::SYS_close, dir);
+    true
 }
 
 /// Whether thread `tid` of `pid`, started at `start` (0: unknown), is dead: gone, a zombie, or its

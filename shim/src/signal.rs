@@ -469,6 +469,7 @@ pub unsafe fn register_of(uc: *mut libc::ucontext_t, register: i32) -> *mut i64 
 /// On the way out of the shim: the noted signals are delivered here and now.
 #[cold]
 pub fn deliver_noted(tls: &Tls) -> Delivered {
+    pending::stop_if_told(tls);
     let restart = tls.restart.get() != 0;
     let noted = tls.note.replace(0);
     if noted & NOTED != 0 {
@@ -483,6 +484,7 @@ pub fn deliver_noted(tls: &Tls) -> Delivered {
 /// On the way out of a trap: the noted signals are delivered when the trap's frame is left, where
 /// the program made the call. Whether the call is to be made again.
 pub fn deliver_at(tls: &Tls, uc: *mut libc::ucontext_t) -> bool {
+    pending::stop_if_told(tls);
     let restart = tls.restart.get() != 0;
     let noted = tls.note.replace(0);
     if noted & NOTED != 0 {

@@ -13,8 +13,8 @@ use crate::pending;
 use crate::signal::{
     self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
 };
-use crate::stacked;
 use crate::tls::{tls, Siginfo, Tls};
+use crate::{siblings, stacked};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
 const SYS_USER_DISPATCH: i32 = 2;
@@ -70,6 +70,9 @@ unsafe fn si_code(info: *const Siginfo) -> i32 {
 extern "C" fn on_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     // SAFETY: the kernel's frame.
     if unsafe { si_code(info) } != SYS_USER_DISPATCH {
+        if siblings::is_to_stop() {
+            return siblings::obey(tls(), uc);
+        }
         // SAFETY: as above.
         unsafe { pass::show_program(tls(), uc) };
         // SAFETY: as above.

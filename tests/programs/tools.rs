@@ -115,3 +115,30 @@ print(os.pread(o, 10, 0))' | cat"#,
     .pipes(Pipes::Any)
     .check();
 }
+
+// What was made before is polled in a root without /proc, and what is made there.
+#[test]
+fn chroot_without_proc() {
+    bash(
+        r#"[ "$(id -u)" = 0 ] || { echo the end; exit; }
+        for b in "$(command -v dash)" "$(command -v cat)" "$(command -v seq)" "$(command -v sort)"; do
+            for f in "$b" $(ldd "$b" | grep -o '/[^ ]*'); do mkdir -p "root${f%/*}"; cp -L "$f" "root$f"; done
+        done
+        PATH=$PATH:/usr/sbin; dash=$(command -v dash)
+        seq 1000 | chroot root "$dash" -c 'cat | sort -n | cat' | cksum
+        chroot root "$dash" -c 'seq 3 | sort -r; trap "echo caught" USR1; kill -USR1 $$; echo $(seq 2 | cat)'
+        /usr/bin/python3 -c '
+import os, select, socket, subprocess, sys
+r, w = os.pipe(); a, b = socket.socketpair()
+if os.fork() == 0:
+    os.chroot("root"); os.chdir("/")
+    print(select.select([r], [], [], 9)[0] == [r], os.read(r, 9), select.select([b], [], [], 9)[0] == [b], b.recv(9))
+    p, q = os.pipe(); print(select.select([p], [q], [], 0) == ([], [q], [])); os.write(q, b"x"); print(select.select([p], [], [], 0)[0] == [p])
+    print(subprocess.run([sys.argv[1], "-c", "seq 3 | cat"], capture_output=True).stdout, flush=True); os._exit(7)
+os.write(w, b"hello"); a.send(b"socket"); print(os.waitstatus_to_exitcode(os.wait()[1]))' "$dash"
+        rm -r root"#,
+    )
+    .needs(&["dash", "/usr/bin/python3"])
+    .pipes(Pipes::Any)
+    .check();
+}

@@ -151,6 +151,8 @@ int main(int argc, char **argv) {
         skip_unless(unshare(CLONE_NEWPID) == 0);
     } else if (IS("unshare")) {
         EQUAL(unshare(CLONE_FILES), 0);
+    } else if (IS("chroot")) {
+        (void)!chroot("/"); /* it may be forbidden */
     } else {
         if (IS("exec-without-preload"))
             setenv("LD_PRELOAD", "", 1);

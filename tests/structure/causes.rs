@@ -90,6 +90,8 @@ const CAUSES: &[(&str, Shown)] = &[
     ("Stranger", Shown::Does("stranger")),
     ("LeftBehind", Shown::Does("close")),
     ("Namespace", Shown::Does("namespace")),
+    ("Sanitizer", Shown::Execs("exec", sanitized)),
+    ("RootChanged", Shown::Does("chroot")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.
@@ -120,6 +122,19 @@ impl Drop for Dir {
 
 fn dynamic(dir: &Dir) -> Option<PathBuf> {
     Some(dir.copy(&cc::program("puppet", Linkage::Dynamic), "dynamic", 0o755))
+}
+
+/// Where the compiler has got the sanitizer's library.
+fn sanitized(dir: &Dir) -> Option<PathBuf> {
+    let (source, program) = (dir.0.join("empty.c"), dir.0.join("sanitized"));
+    fs::write(&source, "int main(void) { return 0; }").expect("our own directory");
+    let mut cc = std::process::Command::new("cc");
+    cc.arg("-fsanitize=address")
+        .arg("-o")
+        .arg(&program)
+        .arg(&source);
+    let built = cc.output().ok()?.status.success();
+    built.then_some(program)
 }
 
 fn set_user_id(dir: &Dir) -> Option<PathBuf> {

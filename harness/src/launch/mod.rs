@@ -108,7 +108,12 @@ fn in_session(order: Order<'_>, session: &Session, library: PathBuf) -> Result<O
     };
     let signals = Signals::take()?;
     let mut supervisor = Supervisor::new(session, order.log.is_some())?;
-    let environment = environment::with_shim(std::env::vars_os(), &library, &session.path);
+    let environment = match order.command.first() {
+        Some(command) if reach::is_to_be_left_alone(command) => {
+            environment::without_shim(std::env::vars_os())
+        }
+        _ => environment::with_shim(std::env::vars_os(), &library, &session.path),
+    };
     let begin = Begin::now(session.header());
     let child = Child::start(order.command, environment)?;
     // The command's descriptors are the command's: whoever waits for it to close one must not

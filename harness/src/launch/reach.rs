@@ -57,7 +57,23 @@ fn judge(head: &[u8], mode: u32, owner: u32) -> Option<&'static str> {
     if privileged {
         return Some("it is a set-user-ID or set-group-ID program");
     }
-    (is_elf(head) && !has_interpreter(head)).then_some("it is a static program")
+    if is_elf(head) && !has_interpreter(head) {
+        return Some("it is a static program");
+    }
+    (is_elf(head) && needs_asan(head)).then_some(ASAN)
+}
+
+const ASAN: &str = "its AddressSanitizer has to be its first library";
+
+/// Whether it would not even start with ringer in front of its libraries.
+pub fn is_to_be_left_alone(command: &OsStr) -> bool {
+    why_not(command) == Some(ASAN)
+}
+
+/// Whether libasan is among the names of libraries, which lie near the file's beginning.
+fn needs_asan(head: &[u8]) -> bool {
+    let name = b"\0libasan.so.";
+    head.windows(name.len()).any(|w| w == name)
 }
 
 fn is_elf(head: &[u8]) -> bool {

@@ -156,7 +156,7 @@ pub fn close_range(entry: &Entry, first: u32, last: u32, flags: u32) -> Verdict 
         return Verdict::Pass; // the kernel says EINVAL
     }
     if flags & CLOSE_RANGE_UNSHARE != 0 {
-        demotion::leave_to_kernel(entry);
+        demotion::leave_to_kernel(entry, ringer_kernel::log::Cause::TableSplit);
         return Verdict::Pass;
     }
     let mut ret = 0;

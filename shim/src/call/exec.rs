@@ -102,7 +102,8 @@ fn session_is_open_to_us() -> bool {
         &raw mut st,
         0
     ) == 0;
-    euid == 0 || !known || st.st_uid as isize == euid
+    // Not there: in another root.
+    known && (euid == 0 || st.st_uid as isize == euid)
 }
 
 /// The new program takes the real mask over, what is pending, and ignored signals: all must be what
@@ -185,7 +186,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 fn new_environment(tls: &Tls, envp: usize, chosen: &Environment, cause: Option<Cause>) -> usize {
     match (*chosen, cause) {
         // Another C library would complain about ours.
-        (Environment::Ours, Some(Cause::ForeignLibc)) => {
+        (Environment::Ours, Some(Cause::ForeignLibc | Cause::Sanitizer)) => {
             copy_environment(tls, envp, [None, None], &[env::PRELOAD])
         }
         // Nor is it to complain that it can not join, or not even find the library.
@@ -253,6 +254,10 @@ pub fn drop_scratch(tls: &Tls) {
 /// For hooks of the exec family, armed or not: the environment to call on with.
 pub fn fixed_environment(tls: &Tls, envp: usize) -> usize {
     match environment_plain(envp) {
+        Environment::Ours if !arm::is_armed() && !session_is_open_to_us() => {
+            let without = [env::PRELOAD, env::SESSION];
+            copy_environment(tls, envp, [None, None], &without)
+        }
         chosen @ Environment::Missing { .. } => new_environment(tls, envp, &chosen, None),
         _ => envp,
     }

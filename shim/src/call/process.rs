@@ -22,13 +22,15 @@ use crate::borrow::{self, Borrowing};
 use crate::dispatch::Frame;
 use crate::entry::{Entry, Verdict};
 use crate::gate::{self, sys};
+use crate::hooks::has_threads;
 use crate::host::{self, Shim};
 use crate::tls::tls;
-use crate::{arm, blocked, blockers, demotion, inbox, linger, pending, session, user};
+use crate::{arm, blocked, blockers, demotion, inbox, linger, pending, session, siblings, user};
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_FILES: u64 = 0x400;
 const CLONE_VFORK: u64 = 0x4000;
+const CLONE_SETTLS: u64 = libc::CLONE_SETTLS as u64;
 const CLONE_THREAD: u64 = 0x10000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 
@@ -36,6 +38,8 @@ mod kind {
     pub const THREAD: u64 = 1;
     pub const SPAWN: u64 = 2;
     pub const FORK: u64 = 3;
+    /// Runs at the same time on the same thread-local storage: nothing of ringer's can run there.
+    pub const BARE: u64 = 4;
 }
 
 /// What the new stack's top holds: read by `ringer_clone_thread`.
@@ -137,20 +141,22 @@ fn with_stack(
     let what = match (flags & CLONE_THREAD != 0, flags & CLONE_VM != 0) {
         (true, _) => kind::THREAD,
         (false, true) if flags & CLONE_VFORK != 0 => kind::SPAWN,
+        // LeakSanitizer's, which looks at the threads that it has stopped.
+        (false, true) if flags & CLONE_SETTLS == 0 => kind::BARE,
         (false, true) => kind::THREAD, // shares everything that matters here
         (false, false) => kind::FORK,
     };
     // A thread that does not share, or a process that does.
     if (flags & CLONE_FILES != 0) != (flags & CLONE_THREAD != 0) {
-        demotion::leave_to_kernel(entry);
+        demotion::leave_to_kernel(entry, Cause::TableSplit);
     }
     before_new_namespace(entry, flags);
-    if what == kind::THREAD {
+    if matches!(what, kind::THREAD | kind::BARE) {
         attach::local().has_threads.store(1, Relaxed);
         inbox::shut(entry.tls, true);
     }
     let slot = match what {
-        kind::THREAD => 0,
+        kind::THREAD | kind::BARE => 0,
         kind::SPAWN => announce(entry, Shares::Memory),
         _ => announce(entry, Shares::Nothing),
     };
@@ -269,7 +275,7 @@ fn fork_like(
     real: impl FnOnce() -> isize,
 ) -> Verdict {
     if flags & CLONE_FILES != 0 {
-        demotion::leave_to_kernel(entry);
+        demotion::leave_to_kernel(entry, Cause::TableSplit);
     }
     before_new_namespace(entry, flags);
     crate::fresh::forget_all();
@@ -314,6 +320,7 @@ pub extern "C" fn thread_started(start: *const Start) {
     let start = unsafe { &*start };
     let tls = tls();
     match start.kind {
+        kind::BARE => {} // no task inherits dispatch
         kind::SPAWN => {
             tls.depth.set(0);
             attach::forget_thread(tls);
@@ -354,6 +361,9 @@ pub fn exit(entry: &Entry, status: i32) {
     let slot = attach::process_slot(entry.tls);
     if p.pid.load(Relaxed) != host::getpid() || p.state.load(Acquire) == proc_state::DEAD {
         return; // somebody else's: a vfork child that was never announced
+    }
+    if arm::is_armed() && has_threads() && !siblings::stop() {
+        return; // as by SIGKILL
     }
     super::sysv::leave(entry, p, slot);
     let has_signals = p.signals.has_memory(); // the slot's next one must not seem to block them

@@ -359,6 +359,8 @@ causes! {
     /// Of a connection.
     Stranger = 26, "its other end is not ringer's";
     LeftBehind = 42, "one of the pair was closed, and left something unread";
+    Sanitizer = 43, "exec of a program whose AddressSanitizer has to be its first library";
+    RootChanged = 44, "its holder changes its root: /proc may not be there";
 }
 
 #[cfg(all(test, not(loom)))]
