@@ -52,6 +52,7 @@ mod exposure;
 mod frame;
 mod fresh;
 mod gate;
+mod held;
 mod hooks;
 mod host;
 mod inbox;

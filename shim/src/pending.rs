@@ -20,6 +20,8 @@ pub const NOTED: u32 = 1;
 /// In `Tls::note`: another thread ends the process, see siblings.rs.
 pub const STOP: u32 = 4;
 pub const FORCED_DUE: u32 = 2;
+/// In `Tls::note`, besides NOTED: a signal is in `Tls::held`, see held.rs.
+pub const HELD: u32 = 8;
 
 pub const fn bit(sig: i32) -> u64 {
     1 << (sig - 1)

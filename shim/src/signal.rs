@@ -6,7 +6,7 @@
 //!                    kernel's own frame
 //!                 -> it is inside: the signal is noted, with everything else blocked until the
 //!                    way out; there it is sent once more, with its own siginfo, and comes as
-//!                    a real one
+//!                    a real one (a real-time one keeps its turn: see held.rs)
 //! ```
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
@@ -16,11 +16,10 @@ use crate::blockers;
 use crate::call::truth;
 use crate::entry::Delivered;
 use crate::gate::{self, sys};
-use crate::host;
 use crate::pass;
 use crate::pending::{self, bit, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, chosen, inbox, siglog, stacked, stubs};
+use crate::{blocked, chosen, held, inbox, siglog, stacked, stubs};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -412,11 +411,8 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
             None,
         );
     }
-    let (pid, tid) = (host::getpid(), host::gettid());
-    let ret = sys!(libc::SYS_rt_tgsigqueueinfo, pid, tid, sig, &raw const info);
-    if ret < 0 {
-        // RLIMIT_SIGPENDING: without its siginfo rather than not at all.
-        sys!(libc::SYS_tgkill, pid, tid, sig);
+    if !held::keep(tls, sig, &info, &a) {
+        blocked::resend(sig, &raw const info, true);
     }
     tls.note.set(tls.note.get() | NOTED);
     // SAFETY: as above.
@@ -473,7 +469,7 @@ pub fn deliver_noted(tls: &Tls) -> Delivered {
     let restart = tls.restart.get() != 0;
     let noted = tls.note.replace(0);
     if noted & NOTED != 0 {
-        crate::arm::set_mask(tls.saved_mask.get());
+        held::deliver(tls, tls.saved_mask.get());
     }
     if noted & FORCED_DUE != 0 {
         pending::send_now(tls);

@@ -83,6 +83,9 @@ pub struct Tls {
     /// The noted signal: the mask to be restored, and whether its handler has SA_RESTART.
     pub saved_mask: Cell<u64>,
     pub restart: Cell<u32>,
+    /// A real-time signal that is kept for the way out, 0 for none, and its siginfo: see held.rs.
+    pub held: Cell<i32>,
+    pub held_info: Cell<Siginfo>,
     pub tid: Cell<u32>,
     /// Layer by which the call came, for the log.
     pub layer: Cell<u32>,

@@ -3,7 +3,6 @@
 use ringer_kernel::log::layer;
 use ringer_kernel::task::Task;
 
-use crate::blocked;
 use crate::call::{kernel_wait, mask, truth};
 use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
@@ -14,6 +13,7 @@ use crate::signal::{
     self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
 };
 use crate::tls::{tls, Siginfo, Tls};
+use crate::{blocked, held};
 use crate::{siblings, stacked};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
@@ -133,6 +133,9 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
         Verdict::Restart if restart || !noted => frame.again(),
         Verdict::Restart => frame.set_ret(-(libc::EINTR as isize)),
         Verdict::Pass => pass_on(tls, frame, noted),
+    }
+    if tls.held.get() != 0 {
+        held::deliver_upon(tls, uc);
     }
 }
 

@@ -290,6 +290,7 @@ fn fork_like(
         return parent_after(entry, slot, flags, ret);
     }
     if entry.tls.note.get() != 0 {
+        crate::held::forget(entry.tls);
         // It was noted for the parent, which delivers it.
         if entry.tls.note.replace(0) & pending::NOTED != 0 {
             frame.set_mask(entry.tls.saved_mask.get());
