@@ -67,7 +67,9 @@ pub fn deliver(tls: &Tls, mask: u64) {
 /// as the program made the call, or has its result.
 pub fn deliver_upon(tls: &Tls, uc: *mut libc::ucontext_t) {
     // SAFETY: the trap's own frame, live until it returns.
-    let mask = unsafe { *signal::uc_mask(uc) };
+    let mask = unsafe { signal::uc_mask(uc) };
+    // SAFETY: as above.
+    let mask = unsafe { *mask };
     if let Some((sig, mut info, a)) = take(tls, mask) {
         arm::set_mask(during(sig, &a, mask) & !arm::FORCED);
         signal::call_handler(tls, sig, &raw mut info, uc, &a);
