@@ -14,7 +14,7 @@ use ringer_kernel::signal::{self, bit, Siginfo, State, Taken, SIGRTMIN};
 use crate::entry::Entry;
 use crate::gate::sys;
 use crate::tls::Tls;
-use crate::{adopt, arm, attach, blocked, call, frame, observe, procfs, signal as action};
+use crate::{adopt, arm, attach, blocked, call, frame, host, observe, procfs, signal as action};
 
 mod phase {
     /// Not (yet).
@@ -39,6 +39,9 @@ static HANDED_OVER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether this program has looked for signalfds that it was started with.
 static SCANNED: AtomicU32 = AtomicU32::new(0);
+
+/// Ticks of the time-stamp counter, a microsecond at most: nobody can send a signal and tell of it in less.
+const MOMENT: u64 = 1000;
 
 /// From SIGRTMIN on.
 const REALTIME: u64 = !0x7fff_ffff;
@@ -345,7 +348,10 @@ pub fn kernel_is_first(tls: &Tls, set: u64) -> bool {
     let left_here = state(tls).map_or(0, |s| s.taken.load(Relaxed));
     // A standard one of a number that is left here may have come from outside the session, too: then
     // the two are one.
-    let twice = set & pending(tls) & blocked::real(tls) & !REALTIME;
+    let twice = match set & pending(tls) & blocked::real(tls) & !REALTIME {
+        0 => 0,
+        here => here & !just_kept(tls),
+    };
     if set & !left_here | twice != 0 && kernel_pending() & set != 0 {
         return true;
     }
@@ -354,6 +360,16 @@ pub fn kernel_is_first(tls: &Tls, set: u64) -> bool {
     }
     let sent = state(tls).map_or(0, |s| s.sent.load(SeqCst));
     sent != tls.sent_seen.get() && kernel_has_older(tls, sent)
+}
+
+/// What this thread has left here itself within [`MOMENT`], when it was not here: if the kernel has one as well, it
+/// may as well have come after this.
+fn just_kept(tls: &Tls) -> u64 {
+    let (which, since) = tls.just_kept.get();
+    match host::tsc().wrapping_sub(since) < MOMENT {
+        true => which,
+        false => 0,
+    }
 }
 
 #[cold]
@@ -427,8 +443,12 @@ pub fn keep(tls: &Tls, sig: i32, private: bool, info: &Siginfo) -> Option<isize>
     let s = state(tls)?;
     let entry = Entry::enter();
     let opened = s.opened.load(Relaxed);
+    let is_first = s.pending() & bit(sig) == 0;
     let sent = crate::call::kill::leave_in(&entry, (s, opened), sig, private, info);
     let _ = entry.leave();
+    if is_first && sent == Some(0) {
+        tls.just_kept.set((bit(sig), host::tsc()));
+    }
     sent
 }
 

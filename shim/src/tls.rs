@@ -86,6 +86,8 @@ pub struct Tls {
     /// A real-time signal that is kept for the way out, 0 for none, and its siginfo: see held.rs.
     pub held: Cell<i32>,
     pub held_info: Cell<Siginfo>,
+    /// The signal, a bit, that this thread has left in its own inbox last, and the time-stamp counter then.
+    pub just_kept: Cell<(u64, u64)>,
     pub tid: Cell<u32>,
     /// Layer by which the call came, for the log.
     pub layer: Cell<u32>,
