@@ -115,7 +115,7 @@ impl Traces {
 
     fn show_service_since(&self, before: &Traces, row: &Row) -> bool {
         self.processes != before.processes
-            && self.demotions.wrapping_sub(before.demotions) == row.demotions
+            && self.demotions.wrapping_sub(before.demotions) <= row.demotions
             && (!row.pipes || self.pipes != before.pipes)
             && match row.signals {
                 Signals::None => true,
