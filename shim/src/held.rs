@@ -25,18 +25,13 @@ pub fn keep(tls: &Tls, sig: i32, info: &Siginfo, a: &KSigaction) -> bool {
     true
 }
 
-/// What the mask in force lets through. Otherwise the kernel keeps it: the call has blocked it meanwhile.
-fn take(tls: &Tls, mask: u64) -> Option<(i32, Siginfo, KSigaction)> {
-    let sig = tls.held.replace(0);
-    let info = tls.held_info.get();
-    if sig == 0 {
-        return None;
+/// Also if the call has blocked it meanwhile (as pthread_create(3) does): it came before that, and its handler has run
+/// when the call returns. The kernel would put it behind the others of its number.
+fn take(tls: &Tls) -> Option<(i32, Siginfo, KSigaction)> {
+    match tls.held.replace(0) {
+        0 => None,
+        sig => Some((sig, tls.held_info.get(), signal::action(sig as usize))),
     }
-    if mask & bit(sig) != 0 {
-        blocked::resend(sig, &raw const info, true);
-        return None;
-    }
-    Some((sig, info, signal::action(sig as usize)))
 }
 
 /// The kernel's mask while the handler runs.
@@ -51,7 +46,7 @@ fn during(sig: i32, a: &KSigaction, mask: u64) -> u64 {
 
 /// On the way out of a hook, all blocked: puts `mask` in force, the handler first.
 pub fn deliver(tls: &Tls, mask: u64) {
-    let Some((sig, mut info, a)) = take(tls, mask) else {
+    let Some((sig, mut info, a)) = take(tls) else {
         arm::set_mask(mask);
         return;
     };
@@ -70,7 +65,7 @@ pub fn deliver_upon(tls: &Tls, uc: *mut libc::ucontext_t) {
     let mask = unsafe { signal::uc_mask(uc) };
     // SAFETY: as above.
     let mask = unsafe { *mask };
-    if let Some((sig, mut info, a)) = take(tls, mask) {
+    if let Some((sig, mut info, a)) = take(tls) {
         arm::set_mask(during(sig, &a, mask) & !arm::FORCED);
         signal::call_handler(tls, sig, &raw mut info, uc, &a);
     }

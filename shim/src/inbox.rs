@@ -40,7 +40,8 @@ static HANDED_OVER: AtomicU64 = AtomicU64::new(0);
 /// Whether this program has looked for signalfds that it was started with.
 static SCANNED: AtomicU32 = AtomicU32::new(0);
 
-/// Ticks of the time-stamp counter, a microsecond at most: nobody can send a signal and tell of it in less.
+/// Ticks of the time-stamp counter. In less nobody can begin and end a kill(2): measured natively, it takes 1507 at least
+/// of one that is pending already (2.6 GHz).
 const MOMENT: u64 = 1000;
 
 /// From SIGRTMIN on.

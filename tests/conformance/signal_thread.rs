@@ -61,6 +61,23 @@ cases!(real_time_signals_of_four_threads_to_one, {
         assert!(journal::events().iter().all(|e| e.tid == gettid()));
         complete(&journal_values(), SENDERS);
     }
+    "by pthread_sigqueue to a handler, amidst calls" => {
+        journal::on(RTMIN, 0);
+        let to = sig::me() as u64;
+        let p = pipe();
+        let threads: Vec<_> = (0..SENDERS)
+            .map(|i| std::thread::spawn(move || {
+                sig::block(bit(RTMIN));
+                send_values(i, |v| sig::thread_sigqueue(to as _, RTMIN, v) == 0);
+            }))
+            .collect();
+        while journal::count() < (SENDERS * EACH) as usize {
+            let _ = write(&p.w, b"x");
+            let _ = read(&p.r, &mut [0]);
+        }
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        complete(&journal_values(), SENDERS);
+    }
     "by sigqueue to a handler of the only thread that does not block it" => {
         journal::on(RTMIN, 0);
         sig::block(bit(RTMIN));
