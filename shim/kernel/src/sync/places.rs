@@ -25,7 +25,7 @@
 //! - C1. A sleeper killed: it is chosen once in vain, and who should have been woken instead looks up
 //!   by itself (`wait_queue::RECHECK_NS`). Its place stays TAKEN until the object is used anew; when
 //!   all are, everybody is served, but in no order.
-//! - C2. A waker killed between [`choose`] and the wake-up: likewise.
+//! - C2. A waker killed between [`choose`] or [`choose_all`] and the wake-up: likewise.
 
 use super::atomic::{AtomicU64, Ordering::*};
 
@@ -100,10 +100,7 @@ pub fn anybody(word: &AtomicU64) -> bool {
 pub fn choose(word: &AtomicU64) -> Option<Place> {
     let mut seen = word.load(Acquire);
     while seen & WAITS != 0 {
-        // The oldest is PLACES before the next (Q2).
-        let oldest = (0..PLACES as u32)
-            .map(|i| Place::of(next_of(seen).wrapping_add(i)))
-            .find(|p| seen & p.waits() != 0)?;
+        let oldest = oldest_first(seen).find(|p| seen & p.waits() != 0)?;
         // AcqRel pairs with `wait`: the change of the bed comes after the sleeper's look at it.
         let cleared = seen & !oldest.waits();
         match word.compare_exchange_weak(seen, cleared, AcqRel, Acquire) {
@@ -112,6 +109,18 @@ pub fn choose(word: &AtomicU64) -> Option<Place> {
         }
     }
     None
+}
+
+/// Takes everybody off the list, in their order. At once: one by one, who finds nothing and comes back would be chosen
+/// again before those behind him.
+pub fn choose_all(word: &AtomicU64) -> impl Iterator<Item = Place> {
+    let seen = word.fetch_and(!WAITS, AcqRel); // as in `choose`
+    oldest_first(seen).filter(move |place| seen & place.waits() != 0)
+}
+
+/// The oldest is [`PLACES`] before the next (Q2).
+fn oldest_first(seen: u64) -> impl Iterator<Item = Place> {
+    (0..PLACES as u32).map(move |i| Place::of(next_of(seen).wrapping_add(i)))
 }
 
 /// All places are free, whoever had them; they are not to be left any more.
@@ -151,6 +160,19 @@ mod tests {
         wait(&word, first); // chosen in vain: somebody else was quicker
         assert_eq!(choose(&word), Some(first));
         assert_eq!(choose(&word), Some(second));
+    }
+
+    #[test]
+    fn all_are_chosen_in_their_order_and_nobody_twice() {
+        let word = AtomicU64::new(0);
+        let places: Vec<_> = (0..3).map(|_| sleeper(&word).unwrap()).collect();
+        leave(&word, places[1]);
+        let mut chosen = choose_all(&word);
+        assert_eq!(chosen.next(), Some(places[0]));
+        wait(&word, places[0]); // it found nothing, and came back
+        assert_eq!(chosen.next(), Some(places[2]));
+        assert_eq!(chosen.next(), None);
+        assert_eq!(choose_all(&word).collect::<Vec<_>>(), [places[0]]);
     }
 
     #[test]

@@ -279,12 +279,8 @@ impl WaitQueue {
     #[cold]
     pub fn wake_all(&self, futex: &impl Futex, cause: u64) {
         self.before_choice(futex);
-        // Not more often than there are places: a sleeper may find nothing and come back.
-        for _ in 0..PLACES {
-            match places::choose(&self.places) {
-                Some(place) => self.rouse(futex, place, cause),
-                None => break,
-            }
+        for place in places::choose_all(&self.places) {
+            self.rouse(futex, place, cause);
         }
         self.rouse_crowd(futex, u32::MAX >> 1, cause);
     }
