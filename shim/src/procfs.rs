@@ -214,6 +214,13 @@ fn fdinfo(fd: i32, buf: &mut [u8; 512]) -> Option<&[u8]> {
     buf.get(..usize::try_from(n).ok()?)
 }
 
+/// Whom a pidfd names: its number here. `None`: it is none, or he is gone.
+pub fn pidfd_of(fd: i32) -> Option<i32> {
+    let mut buf = [0u8; 512];
+    let pid = number_in(fdinfo(fd, &mut buf)?, b"Pid:")?;
+    i32::try_from(pid).ok().filter(|&pid| pid > 0)
+}
+
 /// What follows a line's name, without the blanks.
 fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let line = text.split(|&b| b == b'\n').find(|l| l.starts_with(name))?;

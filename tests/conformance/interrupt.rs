@@ -243,9 +243,9 @@ both_worlds!(a_stopped_writer_goes_on_waiting_when_it_is_continued, {
 });
 
 // Unlike a read, a large write that a stop signal interrupts has something to return.
-deviates!(
+both_worlds!(
     a_stop_ends_a_write_that_has_written_something,
-    "stop-ends-partial-write",
+    worlds = all,
     {
         let (p, s) = (pipe(), Shared::new());
         let child = interruptible(s, 0, || {

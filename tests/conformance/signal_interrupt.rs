@@ -79,17 +79,7 @@ fn by_what_is_ignored(call: &Call) {
     child.succeeds();
 }
 
-/// Served by ringer, they sleep where a stop is not seen: each has a test of its own among the deviations.
-/// (semop's is in sysv_sem_wait.rs.)
-const SLEEP_ON: [&str; 3] = ["semop", "recv with SO_RCVTIMEO", "send with SO_SNDTIMEO"];
-
 fn by_a_stop(call: &Call) {
-    if !SLEEP_ON.contains(&call.name) {
-        stopped(call);
-    }
-}
-
-fn stopped(call: &Call) {
     journal::start();
     let seen: &[c_int] = if call.stop_ends_it { &[] } else { &[SIGUSR2] };
     let child = caught(call, 0, Err(EINTR), seen);
@@ -129,16 +119,6 @@ tables! {
     others: OTHERS
     variants: VARIANTS
 }
-
-deviates!(
-    a_stop_ends_timed_calls_of_sockets,
-    "stop-ends-timed-sockets",
-    {
-        for name in ["recv with SO_RCVTIMEO", "send with SO_SNDTIMEO"] {
-            stopped(DESCRIPTORS.iter().find(|call| call.name == name).unwrap());
-        }
-    }
-);
 
 fn remaining(sleep: fn(&mut libc::timespec) -> bool) {
     let s = Shared::new();

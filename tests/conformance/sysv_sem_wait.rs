@@ -345,7 +345,7 @@ both_worlds!(a_set_is_removed_while_others_come_and_go, timeout = 60, {
     }
 });
 
-deviates!(a_stop_ends_a_waiting_operation, "stop-ends-semop", {
+both_worlds!(a_stop_ends_a_waiting_operation, worlds = all, {
     let s = Sems::new(1);
     let child = fork_run(|| assert_eq!(s.op(&[op(0, -1)]), Err(EINTR)));
     wait_until(|| s.ncnt(0) == 1);

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use ringer_kernel::signal::{self, bit, sigqueue::Sending, Sent, Siginfo, State};
 use ringer_kernel::task;
 
+use super::stop;
 use crate::arm::FORCED;
 use crate::attach;
 use crate::entry::Entry;
@@ -243,15 +244,17 @@ pub fn kernel_sends(pid: i32, sig: i32) {
 pub fn real_kill(pid: i32, sig: i32) -> isize {
     kernel_sends(pid, sig);
     let record = siglog::kernel_sends(pid, sig, libc::SI_USER);
-    let ret = sys!(libc::SYS_kill, pid, sig);
+    let ret = stop::around(pid, sig, || sys!(libc::SYS_kill, pid, sig));
     siglog::kernel_sent(record, ret);
     ret
 }
 
 /// tgkill(2) of this thread, by the kernel.
 pub fn real_raise(sig: i32) -> isize {
-    let record = siglog::kernel_sends(host::getpid() as i32, sig, libc::SI_TKILL);
-    let ret = sys!(libc::SYS_tgkill, host::getpid(), host::gettid(), sig);
+    let (pid, tid) = (host::getpid(), host::gettid());
+    let record = siglog::kernel_sends(pid as i32, sig, libc::SI_TKILL);
+    let send = || sys!(libc::SYS_tgkill, pid, tid, sig);
+    let ret = stop::around(pid as i32, sig, send);
     siglog::kernel_sent(record, ret);
     ret
 }
@@ -264,7 +267,8 @@ pub fn real_sigqueue(pid: i32, sig: i32, value: u64) -> isize {
     kernel_sends(pid, sig);
     let info = info(sig, libc::SI_QUEUE, host::getpid(), value);
     let record = siglog::kernel_sends(pid, sig, libc::SI_QUEUE);
-    let ret = sys!(libc::SYS_rt_sigqueueinfo, pid, sig, &raw const info);
+    let send = || sys!(libc::SYS_rt_sigqueueinfo, pid, sig, &raw const info);
+    let ret = stop::around(pid, sig, send);
     siglog::kernel_sent(record, ret);
     ret
 }

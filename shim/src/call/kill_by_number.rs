@@ -6,9 +6,11 @@ use ringer_kernel::arena::header::flag;
 use ringer_kernel::signal::{bit, Siginfo, State};
 
 use super::kill::{self, info};
+use super::stop;
 use crate::entry::{Entry, Verdict};
+use crate::gate::sys;
 use crate::tls::Tls;
-use crate::{attach, blocked, inbox, siglog, user};
+use crate::{attach, blocked, inbox, procfs, siglog, user};
 
 /// What such a call says. `tid`: 0 for the process.
 struct Call {
@@ -94,5 +96,47 @@ pub fn call(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
     }
     kill::kernel_sends(call.pid, call.sig);
     siglog::passes(entry, (call.pid, call.tid), call.sig, call.code);
-    Verdict::Pass
+    // (What stops nobody passes: a handler that it calls finds the program's own context.)
+    match stopping(nr, args) {
+        Some(ret) => Verdict::Done(ret),
+        None => Verdict::Pass,
+    }
+}
+
+/// pidfd_send_signal(2).
+pub fn by_pidfd(nr: i64, args: [usize; 6]) -> Verdict {
+    match stopping(nr, args) {
+        Some(ret) => Verdict::Done(ret),
+        None => Verdict::Pass,
+    }
+}
+
+/// Makes such a call, if it stops somebody of the session.
+pub fn stopping(nr: i64, args: [usize; 6]) -> Option<isize> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
+    let [a, b, c, d, ..] = args;
+    let (to, sig) = match nr {
+        libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo => (a, b),
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => (a, c),
+        libc::SYS_pidfd_send_signal => (a, b),
+        _ => return None,
+    };
+    let (mut to, sig) = (to as i32, sig as i32);
+    if !stop::is_one(sig) {
+        return None;
+    }
+    if nr == libc::SYS_pidfd_send_signal {
+        let pid = procfs::pidfd_of(to)?;
+        to = if d & PIDFD_SIGNAL_PROCESS_GROUP != 0 {
+            -pid
+        } else {
+            pid
+        };
+    } else if nr != libc::SYS_kill && to <= 0 {
+        return None; // no number of a group
+    }
+    let told = stop::tell(to, sig)?;
+    let ret = sys!(nr, a, b, c, d);
+    told.end();
+    Some(ret)
 }

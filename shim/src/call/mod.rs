@@ -23,6 +23,7 @@ pub mod rights;
 pub mod signalfd;
 pub mod sigwait;
 pub mod socket;
+pub mod stop;
 pub mod sysv;
 pub mod sysv_msg;
 pub mod sysv_proc;

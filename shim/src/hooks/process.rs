@@ -60,6 +60,11 @@ redhook::hook! {
         if nr == libc::SYS_rt_sigprocmask && !arm::is_armed() && has_threads() {
             return result(crate::call::mask::by_number(a, b, c, d)) as c_long;
         }
+        if !arm::is_armed() {
+            if let Some(ret) = crate::call::kill_by_number::stopping(nr, [a, b, c, d, e, f]) {
+                return result(ret) as c_long;
+            }
+        }
         // SAFETY: the program's own call.
         let ret = unsafe { real::syscall(nr, a, b, c, d, e, f) };
         if nr == libc::SYS_pidfd_getfd && !arm::is_armed() {

@@ -7,7 +7,7 @@
 use libc::{c_int, c_void, pthread_t, sigaction as Sigaction, siginfo_t, sigset_t, timespec};
 
 use crate::call::kill::{self as send, For};
-use crate::call::{mask, sigwait as wait, truth};
+use crate::call::{mask, sigwait as wait, stop, truth};
 use crate::next::{next, result};
 use crate::signal::{self, KSigaction, SA_RESTORER};
 use crate::tls::{tls, Tls};
@@ -16,6 +16,7 @@ use crate::{arm, gate, inbox, siglog, user};
 next! {
     fn signalfd(fd: c_int, set: *const sigset_t, flags: c_int) -> c_int;
     fn sigaction(sig: c_int, new: *const Sigaction, old: *mut Sigaction) -> c_int;
+    fn killpg(group: c_int, sig: c_int) -> c_int;
     fn pthread_kill(thread: pthread_t, sig: c_int) -> c_int;
     fn pthread_sigqueue(thread: pthread_t, sig: c_int, value: *mut c_void) -> c_int;
     fn sigsuspend(mask: *const sigset_t) -> c_int;
@@ -142,6 +143,26 @@ fn is_self(thread: pthread_t) -> bool {
 }
 
 redhook::hook! {
+    unsafe fn killpg(group: c_int, sig: c_int) -> c_int => ringer_killpg {
+        // SAFETY: the program's own call.
+        let send = || unsafe { real::killpg(group, sig) };
+        if serves(tls()) || group < 0 {
+            return send(); // armed, it traps
+        }
+        stop::around(-group, sig, || send() as isize) as c_int
+    }
+}
+
+/// A signal to a thread of this process. (Armed, it traps.)
+fn stops_own(sig: c_int, send: impl FnOnce() -> c_int) -> c_int {
+    if serves(tls()) {
+        return send();
+    }
+    let pid = crate::host::getpid() as i32;
+    stop::around(pid, sig, || send() as isize) as c_int
+}
+
+redhook::hook! {
     unsafe fn pthread_kill(thread: pthread_t, sig: c_int) -> c_int => ringer_pthread_kill {
         if is_self(thread) && !matches!(sig, 32 | 33) {
             if let Some(ret) = send::to_self(tls(), sig, For::Thread, libc::SI_TKILL, 0) {
@@ -152,7 +173,8 @@ redhook::hook! {
             siglog::kernel_sends(crate::host::getpid() as i32, sig, libc::SI_TKILL);
         }
         // SAFETY: the program's own call.
-        unsafe { real::pthread_kill(thread, sig) }
+        let send = || unsafe { real::pthread_kill(thread, sig) };
+        stops_own(sig, send)
     }
 }
 
@@ -166,7 +188,8 @@ redhook::hook! {
             }
         }
         // SAFETY: the program's own call.
-        unsafe { real::pthread_sigqueue(thread, sig, value) }
+        let send = || unsafe { real::pthread_sigqueue(thread, sig, value) };
+        stops_own(sig, send)
     }
 }
 

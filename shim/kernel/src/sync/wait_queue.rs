@@ -96,6 +96,11 @@ pub trait Waitable {
     fn is_over(&mut self) -> bool {
         false
     }
+    /// Whether the process was sent a stop, and the call is one that this ends: also if it could go on by
+    /// now. (The kernel says EINTR, or what was done so far, before the process stops.)
+    fn was_stopped(&mut self) -> bool {
+        false
+    }
     /// Some number that changes whenever there is more.
     fn mark(&self) -> u64 {
         0
@@ -161,6 +166,9 @@ impl WaitQueue {
                     break how;
                 }
                 w.doubt();
+                if w.was_stopped() {
+                    break how;
+                }
                 if here == Stay::InCrowd || bed.load(Acquire) != seen || w.is_over() {
                     break how;
                 }
@@ -177,6 +185,10 @@ impl WaitQueue {
                 asleep = false;
                 cause = self.cause_of(here, bed, seen);
                 w.woken(cause);
+            }
+            if w.was_stopped() {
+                w.interrupted();
+                break Err(SysError::Restart(Restart::Sys));
             }
             // Tried before the signal is looked at: what came first is taken first.
             match w.attempt() {

@@ -9,6 +9,7 @@ use crate::pipe::watch::{self, Side, Tokens};
 use crate::pipe::{try_read, try_write, Ctx, Ended, Pipe};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::wait_queue::Waitable;
+use crate::task::stops::Watch;
 use crate::task::{self, Task};
 
 /// O_NONBLOCK, as it counts for one call.
@@ -27,6 +28,11 @@ pub struct Written {
 }
 
 impl Written {
+    #[inline(always)]
+    fn nothing(end: Result<(), SysError>) -> Written {
+        Written { bytes: 0, end }
+    }
+
     /// write(2)'s own result: a partial count wins over an error.
     pub fn result(&self) -> SysResult {
         match self.end {
@@ -138,7 +144,7 @@ fn log_read_end<H: Host>(k: &Ctx<'_, H>, p: &Pipe, result: SysResult) {
 /// - W4 room: as in `pipe::try_write`.
 /// - W5 no room for all, O_NONBLOCK: what fitted, EAGAIN if nothing did.
 /// - W6 else sleep until there is room for more; a signal ends it: the count so far, or EINTR or
-///   restart if that is 0.
+///   restart if that is 0. A stop: the count so far, if that is not 0.
 /// - W7 bad memory: the count so far, or EFAULT.
 #[inline(always)]
 pub fn pipe_write<H: Host, T: Twin + Tokens, U: UserRead>(
@@ -151,16 +157,10 @@ pub fn pipe_write<H: Host, T: Twin + Tokens, U: UserRead>(
     len: usize,
 ) -> Written {
     if e.end != End::Write {
-        return Written {
-            bytes: 0,
-            end: Err(Errno::EBADF.into()),
-        }; // W1
+        return Written::nothing(Err(Errno::EBADF.into())); // W1
     }
     if len == 0 {
-        return Written {
-            bytes: 0,
-            end: Ok(()),
-        }; // W2
+        return Written::nothing(Ok(())); // W2
     }
     testify(k, e, twin);
     let mut left = len;
@@ -183,12 +183,7 @@ pub fn pipe_write<H: Host, T: Twin + Tokens, U: UserRead>(
                     // W7
                 }
             }
-            Err(err) => {
-                return Written {
-                    bytes: 0,
-                    end: Err(err),
-                }
-            }
+            Err(err) => return Written::nothing(Err(err)),
         }
     }
     write_slowly(k, e, twin, blocking, kind, src, (len, left, first))
@@ -210,10 +205,12 @@ fn write_slowly<H: Host, T: Twin + Tokens, U: UserRead>(
         p: e.pipe,
         twin,
         src,
+        len,
         left,
         first,
         kind,
         wait: Wait::new(k, e),
+        stops: Watch::begin(k),
     };
     let attempt = if first || blocking == Blocking::Yes {
         call.attempt()
@@ -371,10 +368,12 @@ struct Writing<'a, H: Host, T, U> {
     p: &'static Pipe,
     twin: &'a T,
     src: &'a mut U,
+    len: usize,
     left: usize,
     first: bool,
     kind: slot::Kind,
     wait: Wait<'a, H>,
+    stops: Watch,
 }
 
 impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
@@ -423,6 +422,10 @@ impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
 
     fn interrupted(&mut self) {
         self.wait.interrupted(self.p);
+    }
+
+    fn was_stopped(&mut self) -> bool {
+        self.left < self.len && self.stops.is_over(self.k)
     }
 }
 

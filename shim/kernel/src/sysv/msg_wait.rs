@@ -53,6 +53,7 @@ fn sleep<H: Host>(
     let end = sleep::until_done(k, w, &q.spin, None, &q.logged, || {
         q.lock(k, root, index); // whoever was killed with the lock is noticed here
         q.unlock(k);
+        true
     });
     if end != End::Done {
         q.lock(k, root, index);
@@ -79,7 +80,7 @@ pub fn wait_to_send<H: Host>(
 ) -> SysResult {
     q.unlock(k);
     let len = m.len.load(Relaxed);
-    let (mine, w) = match waiter::own(k, root, who.pid) {
+    let (mine, w) = match waiter::own(k, root, who) {
         Ok(own) => own,
         Err(e) => {
             msg_text::free(k, block);
@@ -151,7 +152,7 @@ pub fn wait_to_receive<H: Host, U: UserWrite>(
     (wanted, room, flags): (Wanted, usize, i32),
 ) -> SysResult {
     q.unlock(k);
-    let (mine, w) = waiter::own(k, root, who.pid)?;
+    let (mine, w) = waiter::own(k, root, who)?;
     let (value, mode) = wanted.pack();
     let most = if flags & MSG_NOERROR != 0 {
         u64::MAX
@@ -164,6 +165,7 @@ pub fn wait_to_receive<H: Host, U: UserWrite>(
     w.room.store(most, Relaxed);
     w.message.store(0, Relaxed);
     let result = loop {
+        w.begin(k);
         // As in the first attempt, under the lock that we shall wait under.
         q.lock(k, root, index);
         let gone = !q.perm.is(id);
@@ -247,6 +249,13 @@ pub fn hand_over<H: Host>(
         if w.is_dead(k) {
             w.word.store(word::IDLE, Relaxed);
             w.object.store(0, Release);
+            continue;
+        }
+        if w.was_stopped(k) {
+            // Out of the queue from the stop on; continued, it makes the call again.
+            if w.finish(k, AGAIN, 0) {
+                wakes.push(k, root, i);
+            }
             continue;
         }
         if w.room.load(Relaxed) < len {

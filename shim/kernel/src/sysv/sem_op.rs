@@ -217,7 +217,7 @@ fn several<H: Host, U: UserRead>(
     if nsops < 1 {
         return Err(Errno::EINVAL.into());
     }
-    let (mine, w) = waiter::own(k, root, who.pid)?;
+    let (mine, w) = waiter::own(k, root, who)?;
     w.reserve(k, nsops)?;
     let (mut max, mut seen, mut flags, mut undoes) = (0, 0u64, 0, false);
     for i in 0..nsops {
@@ -265,7 +265,7 @@ fn sleep_one<H: Host>(
     patience: Option<u64>,
 ) -> SysResult {
     sem_undo::settle(k, root, index, who.slot);
-    let (mine, w) = waiter::own(k, root, who.pid)?;
+    let (mine, w) = waiter::own(k, root, who)?;
     w.reserve(k, 1)?;
     let only = w.step(k.arena, 0).ok_or(Errno::ENOMEM)?;
     only.sop.store(sop.pack(), Relaxed);

@@ -27,6 +27,9 @@ pub fn enter(w: &Waiter, index: u32) {
     w.object.store(class::SEM | index, Release);
 }
 
+/// The process was stopped.
+const EINTR: SysError = SysError::Errno(Errno::EINTR);
+
 /// A call that can not go on.
 pub struct Sleep {
     pub index: u32,
@@ -54,35 +57,39 @@ pub fn sleep<H: Host>(k: &Ctx<'_, H>, root: &'static Root, s: &Sleep) -> SysResu
     set.unlock(k);
     crash_point("sysv.asleep");
     let end = sleep::until_done(k, w, &set.spin, s.patience, &set.logged, || {
+        if w.was_stopped(k) {
+            return false;
+        }
         // Whoever was killed with the lock, or with something to undo, is noticed here.
         set.lock(k, root, s.index);
         set.unlock(k);
         sem_undo::settle(k, root, s.index, s.slot);
+        true
     });
+    let mut given_up = None;
     if end != End::Done {
         set.lock(k, root, s.index);
         if w.done().is_none() {
             unlink(k, root, set, s.mine, w);
-            w.word.store(word::IDLE, Relaxed);
-            w.object.store(0, Release);
-            if end == End::Signal {
-                set.logged.put(k, Kind::SysvInterrupted, 0, (0, 0, 0));
-            }
-            set.unlock(k);
-            return Err(match end {
+            given_up = Some(match end {
                 End::Signal => SysError::Restart(Restart::Sys),
+                End::Stopped => EINTR,
                 _ => Errno::EAGAIN.into(),
             });
         }
         set.unlock(k);
     }
-    let result = w.done();
+    let told = w.done().and_then(|e| Errno::from_ret(-(e as isize)));
+    let failed = given_up.or(told.map(SysError::Errno));
+    if matches!(failed, Some(EINTR | SysError::Restart(_))) {
+        set.logged.put(k, Kind::SysvInterrupted, 0, (0, 0, 0));
+    }
     w.word.store(word::IDLE, Relaxed);
     w.object.store(0, Release);
-    match result.and_then(|e| Errno::from_ret(-(e as isize))) {
-        None => Ok(0),
-        Some(e) => Err(e.into()),
+    if failed == Some(EINTR) {
+        w.be_stopped(k);
     }
+    failed.map_or(Ok(0), Err)
 }
 
 fn log_block<H: Host>(k: &Ctx<'_, H>, set: &SemSet, w: &'static Waiter) {
@@ -189,6 +196,13 @@ fn serve<H: Host>(
         w.object.store(0, Release);
         return false;
     }
+    if w.was_stopped(k) {
+        unlink(k, root, set, index, w);
+        if w.finish(k, Errno::EINTR.get(), 0) {
+            wakes.push(k, root, index);
+        }
+        return false;
+    }
     let (errno, cause) = match perform(k, root, set, index, w, true) {
         Tried::Waits => return false,
         Tried::Done => (0, sem_step::log_steps(k, set, w).max(cause)),
@@ -217,6 +231,10 @@ pub fn dismiss<H: Host>(
 ) {
     for q in [&set.alter, &set.zero] {
         for (i, w) in q.drain(k, root) {
+            let (why, cause) = match w.was_stopped(k) {
+                true => (Errno::EINTR, 0), // it was out of the queue before
+                false => (why, cause),
+            };
             if w.finish(k, why.get(), cause) {
                 wakes.push(k, root, i);
             }
@@ -248,7 +266,7 @@ pub fn count<H: Host>(
 ) -> usize {
     let waits = |q: &Queue| {
         q.each(k, root)
-            .filter(|(_, w)| !w.is_dead(k))
+            .filter(|(_, w)| !w.is_dead(k) && !w.was_stopped(k))
             .filter_map(|(_, w)| blocking(k, w))
             .filter(|s| u32::from(s.num) == num && if zero { s.op == 0 } else { s.op < 0 })
             .count()

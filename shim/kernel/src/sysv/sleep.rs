@@ -23,17 +23,19 @@ pub enum End {
     Done,
     TimedOut,
     Signal,
+    /// What `doubt` found.
+    Stopped,
 }
 
 /// Waits until `w` is done, for `patience` nanoseconds from now at the most. `doubt` is called now and then:
-/// who should have woken us may have been killed.
+/// who should have woken us may have been killed. `false`: the wait is over.
 pub fn until_done<H: Host>(
     k: &Ctx<'_, H>,
     w: &Waiter,
     spin: &AtomicU32,
     patience: Option<u64>,
     logged: &Logged,
-    mut doubt: impl FnMut(),
+    mut doubt: impl FnMut() -> bool,
 ) -> End {
     if spun(k, w, spin) {
         return End::Done;
@@ -73,8 +75,8 @@ pub fn until_done<H: Host>(
         }
         match how {
             Slept::Signal => break End::Signal,
-            Slept::TimedOut => doubt(),
-            Slept::Woken => {}
+            Slept::TimedOut if !doubt() => break End::Stopped,
+            Slept::TimedOut | Slept::Woken => {}
         }
     };
     let ticks = k.host.tsc().wrapping_sub(since);

@@ -16,6 +16,7 @@
 //! - V2. AWAKE and ASLEEP turn into DONE only under the object's lock, by one swap, after the
 //!   waiter is out of the queue; into IDLE only by the waiter itself, under that lock.
 
+use super::perm::Who;
 use super::root::Root;
 use super::table;
 use crate::abi::Errno;
@@ -92,7 +93,11 @@ pub struct Waiter {
     steps: [Step; INLINE],
     /// Processor of whoever carried it out.
     pub waker_cpu: AtomicU32,
+    /// Slot of its process, and how often that had been sent a stop when it began: see `task::stops`.
+    pub process: AtomicU32,
+    pub stops: AtomicU32,
     _pad: AtomicU32,
+    _pad2: AtomicU64,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
@@ -147,6 +152,29 @@ impl Waiter {
         }
     }
 
+    /// Its thread is about to wait: only stops from now on concern it.
+    #[inline(always)]
+    pub fn begin<H: Host>(&self, k: &Ctx<'_, H>) {
+        if let Some(p) = task::process(k.arena, self.process.load(Relaxed)) {
+            self.stops.store(p.stops.settled(k.host), Relaxed);
+        }
+    }
+
+    /// Whether its process has been sent a stop: then it waits no more.
+    #[inline(always)]
+    pub fn was_stopped<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        let p = task::process(k.arena, self.process.load(Relaxed));
+        p.is_some_and(|p| p.stops.count() != self.stops.load(Relaxed))
+    }
+
+    /// It was, and may have to wait for that.
+    #[cold]
+    pub fn be_stopped<H: Host>(&self, k: &Ctx<'_, H>) {
+        if let Some(p) = task::process(k.arena, self.process.load(Relaxed)) {
+            p.stops.settle(k.host);
+        }
+    }
+
     /// Room for `n` steps.
     pub fn reserve<H: Host>(&self, k: &Ctx<'_, H>, n: usize) -> Result<(), Errno> {
         let len = n * core::mem::size_of::<Step>();
@@ -174,7 +202,7 @@ impl Waiter {
 pub fn own<H: Host>(
     k: &Ctx<'_, H>,
     root: &'static Root,
-    pid: u32,
+    who: &Who<'_>,
 ) -> Result<(u32, &'static Waiter), Errno> {
     let index = index_of(k.me);
     let w = match root.waiters.get(k.arena, index) {
@@ -186,7 +214,9 @@ pub fn own<H: Host>(
         clean(k, root, index, w, left);
     }
     w.owner.store(k.me.raw(), Relaxed);
-    w.pid.store(pid, Relaxed);
+    w.pid.store(who.pid, Relaxed);
+    w.process.store(who.slot, Relaxed);
+    w.begin(k);
     w.settled.store(0, Relaxed);
     Ok((index, w))
 }

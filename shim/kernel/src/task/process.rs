@@ -59,7 +59,9 @@ pub struct Process {
     pub polls: AtomicU32,
     /// Of which PID namespace `pid` is a number: see `alive`. 0: not known.
     pub namespace: AtomicU32,
-    _pad: [AtomicU64; 4],
+    /// Stop signals that it was sent by processes of the session.
+    pub stops: super::stops::Stops,
+    _pad: [AtomicU64; 3],
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.

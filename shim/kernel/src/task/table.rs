@@ -170,6 +170,18 @@ pub fn find_process(arena: &Arena, host: &impl Host, pid: u32) -> Option<(u32, &
     })
 }
 
+/// The process of thread `tid` of the caller's PID namespace, if it has a slot.
+pub fn process_of_thread(arena: &Arena, host: &impl Host, tid: u32) -> Option<&'static Process> {
+    let used = arena.header().tasks_used.load(Relaxed);
+    let found = (1..used.min(layout::MAX_TASKS))
+        .filter_map(|slot| task(arena, slot))
+        .find(|t| {
+            let lives = t.state.load(Acquire) == task_state::LIVE && !t.kernel_says_dead();
+            lives && t.tid.load(Relaxed) == tid && !alive::is_foreign(host, &t.namespace)
+        });
+    process(arena, found?.process.load(Relaxed))
+}
+
 /// All processes that run a program.
 pub fn live_processes(arena: &Arena) -> impl Iterator<Item = &'static Process> + '_ {
     let used = arena.header().procs_used.load(Relaxed);
@@ -260,6 +272,7 @@ pub fn claim_process(
             p.start.store(start, Relaxed);
             p.exit_status.store(0, Relaxed);
             p.polls.store(0, Relaxed);
+            p.stops.reset();
             for counter in [
                 &p.by_hook,
                 &p.by_trap,

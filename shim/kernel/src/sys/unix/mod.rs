@@ -18,7 +18,7 @@ use crate::log::Kind;
 use crate::pipe::Ctx;
 use crate::sync::atomic::Ordering::*;
 use crate::sync::wait_queue::RECHECK_NS;
-use crate::task::waits;
+use crate::task::{stops::Watch, waits};
 use crate::unix::{Pair, Side};
 
 /// How a call is made.
@@ -82,6 +82,7 @@ struct Common<'a, H: Host> {
     deadline: u64,
     writes: bool,
     wait: Wait<'a, H>,
+    stops: Watch,
 }
 
 impl<'a, H: Host> Common<'a, H> {
@@ -98,6 +99,7 @@ impl<'a, H: Host> Common<'a, H> {
             },
             writes,
             wait: Wait::new(k, waits::SOCKET | s.slot()),
+            stops: Watch::begin(k),
         }
     }
 
@@ -115,6 +117,11 @@ impl<'a, H: Host> Common<'a, H> {
 
     fn is_late(&self) -> bool {
         self.deadline != 0 && self.k.host.now_ns() >= self.deadline
+    }
+
+    /// A stop ends a call with a timeout, and one that has something to return. [signal(7)]
+    fn was_stopped(&self, moved: usize) -> bool {
+        (self.deadline != 0 || moved > 0) && self.stops.is_over(self.k)
     }
 
     fn patience(&self) -> u64 {

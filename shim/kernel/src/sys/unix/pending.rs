@@ -127,6 +127,10 @@ impl<H: Host, T: RealSocket, U: UserRead> Waitable for Sending<'_, H, T, U> {
         !self.common.p.is_pending() || self.common.is_late() || self.is_taken_from()
     }
 
+    fn was_stopped(&mut self) -> bool {
+        self.common.was_stopped(self.sent)
+    }
+
     fn blocked(&mut self) {
         self.common.blocked();
     }
@@ -194,6 +198,10 @@ impl<H: Host, T: RealSocket> Waitable for Receiving<'_, H, T> {
 
     fn is_over(&mut self) -> bool {
         !self.common.p.is_pending() || self.common.is_late() || self.twin.is_readable()
+    }
+
+    fn was_stopped(&mut self) -> bool {
+        self.common.was_stopped(0)
     }
 
     fn blocked(&mut self) {

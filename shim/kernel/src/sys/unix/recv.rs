@@ -240,6 +240,10 @@ impl<H: Host, T: Twin, U: UserWrite> Waitable for Receiving<'_, H, T, U> {
         }
     }
 
+    fn was_stopped(&mut self) -> bool {
+        self.common.was_stopped(self.taken)
+    }
+
     fn blocked(&mut self) {
         self.common.blocked();
     }

@@ -281,6 +281,10 @@ impl<H: Host, T: Twin, U: UserRead> Waitable for Sending<'_, H, T, U> {
         self.common.is_over(self.twin)
     }
 
+    fn was_stopped(&mut self) -> bool {
+        self.common.was_stopped(self.sent)
+    }
+
     fn blocked(&mut self) {
         self.common.blocked();
     }
