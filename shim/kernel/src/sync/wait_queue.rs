@@ -23,13 +23,16 @@
 //! # Crash points
 //!
 //! - C1. The other side killed between b and c: the sleep has a deadline ([`RECHECK_NS`]).
-//! - C2. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
+//! - C2. Killed between the choice of a sleeper, or of all, and their wake-up: the same; and whoever was chosen
+//!   puts himself on the list again, for nobody else would choose him.
+//! - C3. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
 
 use super::atomic::{fence, AtomicU32, AtomicU64, Ordering::*};
 use super::futex::{Futex, Signals, Slept};
 use super::lock_word;
 use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
+use crate::host::crash_point;
 use crate::planted::{planted, Bug};
 
 /// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody. What the
@@ -165,9 +168,11 @@ impl WaitQueue {
                     break how;
                 }
                 // Nobody chose us. What there is belongs to somebody before us, who was chosen and
-                // has not come to it yet; unless he was killed, or his waker.
+                // has not come to it yet; unless he was killed, or his waker. Or our own waker was, and had
+                // taken us off the list: so we are on it again.
                 let ready = w.looks_ready();
                 if ready && overdue {
+                    self.list(here);
                     self.wake_one(futex, 0);
                 }
                 overdue = ready;
@@ -245,10 +250,14 @@ impl WaitQueue {
         };
         let bed = bed.unwrap_or(&self.crowd);
         let seen = bed.load(Acquire); // pairs with `rouse`
+        self.list(stay);
+        (bed, seen)
+    }
+
+    fn list(&self, stay: Stay) {
         if let Stay::InPlace(place) = stay {
             places::wait(&self.places, place);
         }
-        (bed, seen)
     }
 
     /// As new: nobody sleeps, spinning was never tried. Whoever does sleep, or is about to, wakes.
@@ -304,6 +313,7 @@ impl WaitQueue {
         if planted(Bug::WaitLosesWakeUp) {
             return;
         }
+        crash_point("wait.chosen");
         if let (Some(bed), Some(why)) =
             (self.beds.get(place.index()), self.causes.get(place.index()))
         {
