@@ -36,8 +36,12 @@ use crate::host::crash_point;
 use crate::planted::{planted, Bug};
 
 /// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody. What the
-/// peer left is taken after twice this.
+/// peer left is taken after [`OVERDUE`] times this.
 pub const RECHECK_NS: u64 = 20_000_000;
+
+/// So many times in a row a sleeper finds what is not for it, until it takes it: whoever was chosen for it may have
+/// been killed. Or it waits for a processor, and where there is much to do that takes more than one look.
+const OVERDUE: u32 = 5;
 
 /// Most rounds of `pause` before a sleep, about 10 us.
 const SPIN_MAX: u32 = 400;
@@ -155,7 +159,7 @@ impl WaitQueue {
                 w.blocked();
             }
             self.sleepers.fetch_add(1, Relaxed);
-            let mut overdue = false;
+            let mut untaken = 0;
             let how = loop {
                 let since = futex.ticks();
                 let how = futex.wait(bed, seen, w.patience(), Signals::End); // 4
@@ -170,12 +174,11 @@ impl WaitQueue {
                 // Nobody chose us. What there is belongs to somebody before us, who was chosen and
                 // has not come to it yet; unless he was killed, or his waker. Or our own waker was, and had
                 // taken us off the list: so we are on it again.
-                let ready = w.looks_ready();
-                if ready && overdue {
+                untaken = if w.looks_ready() { untaken + 1 } else { 0 };
+                if untaken >= OVERDUE {
                     self.list(here);
                     self.wake_one(futex, 0);
                 }
-                overdue = ready;
             };
             one_less(&self.sleepers);
             if how != Slept::TimedOut || bed.load(Acquire) != seen {
