@@ -3,11 +3,13 @@
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
 use ringer_kernel::eventfd::{self, Eventfd};
-use ringer_kernel::file::{fd_table, FileRef, PipeEnd, SocketId};
+use ringer_kernel::file::{fd_table, FileRef, PipeEnd, SocketFile, SocketId};
 use ringer_kernel::log::Cause;
 use ringer_kernel::pipe::{self, mode, Ctx};
+use ringer_kernel::task::{self, proc_state};
 use ringer_kernel::unix;
 
+use crate::attach;
 use crate::entry::Entry;
 use crate::host::Shim;
 use crate::inbox;
@@ -106,12 +108,32 @@ pub fn before_close(k: &Ctx<'_, Shim>, fd: i32, f: &FileRef) {
     if !leaves || !p.is_served() {
         return;
     }
-    let is_last = s.file.refs.load(Acquire) <= 1 && p.socket(side).files.load(Acquire) <= 1;
+    let is_last = p.socket(side).files.load(Acquire) <= 1 && only_one_keeps(k, s);
     if is_last && p.socket(other).files.load(Acquire) != 0 {
         if let Some(twin) = Sockets::of(k, fd, &s.id()) {
             let _ = unix::demote::demote(k, p, &twin, Cause::LeftBehind);
         }
     }
+}
+
+/// Whether at most one descriptor of this socket will be left: those who are between two programs close theirs, if
+/// they have not done so already.
+fn only_one_keeps(k: &Ctx<'_, Shim>, s: &SocketFile) -> bool {
+    let refs = s.file.refs.load(Acquire);
+    if refs <= 1 {
+        return true;
+    }
+    let mut closed = 0;
+    for p in task::execing_processes(k.arena, k.host) {
+        let pid = p.pid.load(Acquire);
+        fd_table::for_each(k.arena, p, 0, fd_table::MAX_FDS, |fd, slot| {
+            closed += u32::from(slot == s.file_slot() && !procfs::survives_exec(pid, fd));
+        });
+    }
+    let mine = u32::from(
+        attach::process(tls()).is_some_and(|p| p.state.load(Relaxed) != proc_state::EXECING),
+    );
+    refs <= closed + mine
 }
 
 /// As [`before_close`], of all that a new program will not inherit.

@@ -250,6 +250,29 @@ pub fn threads() -> u64 {
     stat(pid, pid).map_or(0, |s| s.threads)
 }
 
+/// Whether a process has that descriptor open, and without FD_CLOEXEC. See proc(5), `/proc/PID/fdinfo`.
+pub fn survives_exec(pid: u32, fd: i32) -> bool {
+    let path = Path::new()
+        .text("/proc/")
+        .number(pid)
+        .text("/fdinfo/")
+        .number(fd as u32);
+    let mut text = [0u8; 256];
+    let n = usize::try_from(slurp(&path, &mut text)).unwrap_or(0);
+    // "flags:\t02000002", octal
+    let text = text.get(..n).unwrap_or(&[]);
+    let flags = text
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"flags:\t"));
+    flags.is_some_and(|digits| {
+        let value = digits
+            .iter()
+            .filter(|b| b.is_ascii_digit())
+            .fold(0u64, |n, b| n << 3 | u64::from(b - b'0'));
+        value & libc::O_CLOEXEC as u64 == 0
+    })
+}
+
 /// Whether the thread is running, or could.
 pub fn thread_runs(pid: u32, tid: u32) -> bool {
     stat(pid, tid).is_ok_and(|s| s.state == b'R')

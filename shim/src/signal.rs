@@ -253,7 +253,9 @@ pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::uconte
         note(tls, sig, info, uc);
         return;
     }
-    call_handler(tls, sig, info, uc, &stubs::action(sig as usize, stub));
+    let a = stubs::action(sig as usize, stub);
+    // SAFETY: as above.
+    unsafe { stacked::upon(uc, || call_handler(tls, sig, info, uc, &a)) };
 }
 
 /// Calls the program's handler, that of `a`, with dispatch on whatever it interrupted, and with its own view of

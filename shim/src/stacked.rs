@@ -84,3 +84,54 @@ pub unsafe fn below(mut uc: *mut libc::ucontext_t) -> Option<Below> {
     }
     found
 }
+
+/// Runs the handler of this frame. Where it came a trap may just have begun: natively there would be nothing in between,
+/// so if it leaves another mask, that is the one which the trap returns to.
+///
+/// # Safety
+///
+/// As [`signal::uc_mask`].
+pub unsafe fn upon(uc: *mut libc::ucontext_t, handler: impl FnOnce()) {
+    // SAFETY: the caller's.
+    let trap = unsafe { trap_below(uc) };
+    // SAFETY: as above.
+    let mask = unsafe { signal::uc_mask(uc) };
+    // SAFETY: as above.
+    let before = unsafe { *mask };
+    handler();
+    // SAFETY: as above.
+    let then = unsafe { *mask };
+    if let Some(trap) = trap.filter(|_| then != before) {
+        // SAFETY: the trap's frame, which the kernel has pushed before this one.
+        let mask = unsafe { signal::uc_mask(trap) };
+        // SAFETY: as above.
+        unsafe { *mask = then };
+    }
+}
+
+/// The frame of the trap whose beginning this one has interrupted.
+///
+/// # Safety
+///
+/// As [`signal::uc_mask`].
+unsafe fn trap_below(uc: *mut libc::ucontext_t) -> Option<*mut libc::ucontext_t> {
+    // SAFETY: the caller's.
+    let rip = unsafe { signal::rip_of(uc) };
+    // SAFETY: as above; the register is this thread's.
+    let rip = unsafe { *rip } as usize;
+    if !trap::is_entrance(rip) {
+        return None;
+    }
+    // A handler begins there, so its arguments are in place.
+    // SAFETY: as above.
+    let info = unsafe { signal::register_of(uc, libc::REG_RSI) };
+    // SAFETY: as above.
+    let info = unsafe { *info } as *const Siginfo;
+    // SAFETY: as above.
+    let trap = unsafe { signal::register_of(uc, libc::REG_RDX) };
+    // SAFETY: as above.
+    let trap = unsafe { *trap } as *mut libc::ucontext_t;
+    // SAFETY: that frame's own.
+    let sent = unsafe { trap::is_forced_frame(rip, info) };
+    (!sent).then_some(trap)
+}

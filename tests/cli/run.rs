@@ -201,7 +201,8 @@ fn a_killed_stage_ends_the_pipeline() {
     let script = "{ sh -c 'echo $$ > up; echo text; exec sleep 100'; } | cat > done; exit 3";
     let mut command = Conversation::start(script);
     assert_eq!(
-        command.ask("read -r p < up; (sleep 0.1; kill -KILL $p) & cat done; wait"),
+        // Killed once its text has come through: until then `cat` has not read it, and might be given nothing.
+        command.ask("read -r p < up; { read -r x; echo $x; kill -KILL $p; cat; } < done"),
         "text\n"
     );
     assert_eq!(command.status(), Some(3));

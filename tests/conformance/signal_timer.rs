@@ -265,9 +265,9 @@ cases!(posix_timers, {
         t.delete();
     }
     "a child has none" => {
+        sig::block(bit(RTMIN)); // before the timer, which would kill
         let t = timer(RTMIN, 0, |_| {});
         t.set(3000, 0);
-        sig::block(bit(RTMIN));
         fork_run(|| {
             pause(std::time::Duration::from_millis(6));
             assert_eq!(sig::pending(), 0);

@@ -276,23 +276,62 @@ both_worlds!(a_new_program_is_what_closes_the_last_one, {
         let child = fork_run(|| exec(Path::new("/bin/true"), &[]));
         drop(b);
         child.succeeds();
-        let expected = match kind {
-            SOCK_DGRAM => 0,
-            _ => EPOLLERR,
-        };
-        let told = || {
-            let epoll = Epoll::new();
-            epoll.add(&a, EPOLLIN);
-            assert_eq!(epoll.now() & (EPOLLERR | EPOLLIN), expected | EPOLLIN);
-        };
-        fork_run(told).succeeds();
-        told();
-        if kind == SOCK_SEQPACKET {
-            assert_eq!(recv(&a, 9, 0), Err(ECONNRESET));
-        }
-        assert_eq!(recv(&a, 9, 0), Ok(b"own".to_vec()));
+        told_of_what_was_left(&a, kind);
     }
 });
+
+// It has closed it, and begun nothing yet.
+both_worlds!(a_program_that_has_not_begun_holds_nothing_any_more, {
+    for kind in TYPES {
+        let (a, b) = quick(kind);
+        fcntl(&b, F_SETFD, libc::FD_CLOEXEC as usize).unwrap();
+        send(&a, b"unread", 0).unwrap();
+        send(&b, b"own", 0).unwrap();
+        let child = fork_run(|| {
+            // SAFETY: PTRACE_TRACEME takes nothing.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
+            exec(Path::new("/bin/true"), &[]);
+        });
+        stop_at_exec(child.pid());
+        drop(b);
+        // SAFETY: a child of ours, which is stopped.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, child.pid(), 0, 0) };
+        child.succeeds();
+        told_of_what_was_left(&a, kind);
+    }
+});
+
+/// Lets a traced child go on, signals and all, to where its new program would begin.
+fn stop_at_exec(pid: i32) {
+    loop {
+        let status = wait_pid(pid, libc::WUNTRACED).unwrap().1 .0;
+        assert!(libc::WIFSTOPPED(status), "{status:#x}");
+        match libc::WSTOPSIG(status) {
+            libc::SIGTRAP => return,
+            // SAFETY: as above.
+            number => unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, number) },
+        };
+    }
+}
+
+/// The peer of `a` has left something unread, and sent "own".
+fn told_of_what_was_left(a: &Fd, kind: c_int) {
+    let expected = match kind {
+        SOCK_DGRAM => 0,
+        _ => EPOLLERR,
+    };
+    let told = || {
+        let epoll = Epoll::new();
+        epoll.add(a, EPOLLIN);
+        assert_eq!(epoll.now() & (EPOLLERR | EPOLLIN), expected | EPOLLIN);
+    };
+    fork_run(told).succeeds();
+    told();
+    if kind == SOCK_SEQPACKET {
+        assert_eq!(recv(a, 9, 0), Err(ECONNRESET));
+    }
+    assert_eq!(recv(a, 9, 0), Ok(b"own".to_vec()));
+}
 
 both_worlds!(a_connection_keeps_its_names_when_its_peer_has_gone, {
     use ringer_support::unix::{own_name, peer_credentials, peer_name};

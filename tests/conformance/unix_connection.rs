@@ -142,18 +142,24 @@ cases!(before_accept, {
         let name = Address::abstract_name("timeout");
         let s = server(SOCK_STREAM, &name);
         let c = socket(SOCK_STREAM);
-        set_timeout(&c, SO_RCVTIMEO, 300);
+        set_timeout(&c, SO_RCVTIMEO, 1000);
         connect(&c, &name).unwrap();
+        let (times, began) = (Shared::new(), Instant::now());
+        let now = || began.elapsed().as_millis() as u64;
         let child = fork_run(|| {
             let since = Instant::now();
             assert_eq!(receive(&c, 9, 0), Err(EAGAIN));
+            times.set(1, now());
             let took = since.elapsed();
-            assert!(took >= Duration::from_millis(290), "{took:?}");
-            assert!(took < Duration::from_millis(550), "{took:?}");
+            assert!(took >= Duration::from_millis(990), "{took:?}");
         });
-        pause(Duration::from_millis(200));
+        pause(Duration::from_millis(700));
+        times.set(0, now());
         let _a = accepted(&s);
         child.succeeds();
+        // Counted anew from the accept, it would have been a whole second from there.
+        let more = times.get(1).saturating_sub(times.get(0));
+        assert!(more < 990, "{more} ms after the accept");
     }
     "a signal ends the wait" => {
         let (_s, c) = early(SOCK_STREAM);

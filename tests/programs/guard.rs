@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Seconds until a test counts as hung; `RINGER_TIMEOUT_SCALE=n` multiplies them.
-const WATCHDOG_SECS: u64 = 60;
+/// Seconds until a test counts as hung, also where the machine has much else to do; `RINGER_TIMEOUT_SCALE=n` multiplies
+/// them.
+const WATCHDOG_SECS: u64 = 180;
 
 /// What is left of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -123,9 +123,10 @@ fn dd_reblocks() {
 #[test]
 fn timeout_bounds_a_stage() {
     same_as_native(
-        "timeout 1 yes | head -c 1M | wc -c
+        "timeout 30 yes | head -c 1M | wc -c
         timeout 0.2 sleep 100 | cat; echo ${PIPESTATUS[*]}
-        (timeout -s INT 0.2 cat; echo $?) < <(echo early; sleep 0.5)",
+        (for t in 0.2 2 20; do timeout -s INT $t cat > said; s=$?; [ -s said ] && break; done
+            touch over; cat said; echo $s) < <(echo early; until [ -e over ]; do sleep 0.1; done)",
     );
 }
 

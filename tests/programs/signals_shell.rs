@@ -195,8 +195,14 @@ fn timeout() {
         bash(
             r#"timeout 100 sh -c 'exit 5'; echo $?; timeout 0.05 sleep 100; echo $?
             timeout -s KILL 0.05 sleep 100; echo $?; timeout --preserve-status 0.05 sleep 100; echo $?
-            timeout -k 0.05 0.05 sh -c 'trap "" TERM; while :; do sleep 0.01; done'; echo $?
-            timeout 0.05 sh -c 'trap "echo told; exit 3" TERM; while :; do sleep 0.01; done'; echo $?
+            for t in 0.05 0.5 5 20; do # until the trap is set in time
+                timeout -k 0.05 $t sh -c 'trap "" TERM; while :; do sleep 0.01; done'; s=$?
+                [ $s = 124 ] || break
+            done; echo $s
+            for t in 0.05 0.5 5 20; do
+                timeout $t sh -c 'trap "echo told; exit 3" TERM; while :; do sleep 0.01; done'; s=$?
+                [ $s = 124 ] || break
+            done; echo $s
             timeout --foreground 0.05 sleep 100; echo $?; timeout 100 sh -c 'kill -TERM $PPID; sleep 100'
             echo $?"#,
         )

@@ -132,12 +132,13 @@ mod tests {
             file.set_len(length).unwrap();
             let old = std::time::SystemTime::now() - Duration::from_secs(60);
             file.set_modified(old).unwrap();
-            let since = std::time::Instant::now();
-            assert!(is_left_over(&path), "{length}");
-            assert!(
-                since.elapsed() < Duration::from_millis(100),
-                "nobody waits for it"
-            );
+            let looks = (0..5).map(|_| {
+                let since = std::time::Instant::now();
+                assert!(is_left_over(&path), "{length}");
+                since.elapsed()
+            });
+            let quickest = looks.min().unwrap(); // the others may have lost the processor
+            assert!(quickest < Duration::from_millis(100), "nobody waits for it");
         }
         file.set_len(4096).unwrap();
         assert!(!is_left_over(&path), "that is something else");

@@ -142,3 +142,28 @@ fn a_sleeper_gets_what_the_dead_one_changed_and_could_not_tell_of() {
         assert_eq!(full.read(&full.me, Blocking::No), Ok(4), "{name}");
     }
 }
+
+/// The dead one had taken them off the list, and woken nobody yet, or only the first.
+#[test]
+fn sleepers_whom_the_dead_one_had_chosen_wake_by_themselves() {
+    let world = world();
+    for woken in [0, 1] {
+        let _watchdog = Watchdog::step("chosen");
+        let c = Counter::new(world, u64::MAX - 1, Mode::Counter);
+        let writers = [4, 5].map(|n| {
+            let writer = thread::spawn(move || c.write(&world.enter(), n, Blocking::Yes));
+            while c.file.eventfd.wr_wait.sleepers.load(SeqCst) < n as u32 - 3 {
+                thread::yield_now();
+            }
+            writer
+        });
+        let victim = Victim::start_at(&world, ("wait.chosen", woken), move |me| {
+            ignore(c.read(me, Blocking::No));
+        });
+        victim.unwrap().kill();
+        for writer in writers {
+            assert_eq!(writer.join().unwrap(), Ok(8));
+        }
+        assert_eq!(c.read(&c.me, Blocking::No), Ok(9));
+    }
+}

@@ -48,6 +48,16 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         demotion::demote_inherited(entry, cause);
         super::sysv::after_exec(entry); // nobody will do it afterwards
     }
+    let state = if cause.is_some() {
+        proc_state::UNSHIMMED
+    } else {
+        proc_state::EXECING
+    };
+    if let Some(p) = entry.process() {
+        super::announce::identify(p);
+        // From here on others know that what will not be inherited is as good as closed.
+        p.state.store(state, SeqCst);
+    }
     demotion::before_exec(entry);
     let with = new_environment(entry.tls, envp, &chosen, cause);
     attach::log_event(
@@ -59,15 +69,6 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
             0,
         ),
     );
-    let state = if cause.is_some() {
-        proc_state::UNSHIMMED
-    } else {
-        proc_state::EXECING
-    };
-    if let Some(p) = entry.process() {
-        super::announce::identify(p);
-        p.state.store(state, Release);
-    }
     inbox::shut(entry.tls, false);
     let masked = prepare_signals(entry.tls);
     let ret = match nr {

@@ -17,7 +17,7 @@
 //!
 //! # Invariants
 //!
-//! - Q1. A place's bed is read *before* XX
+//! - Q1. A place's bed is read *before* its WAITS is set: so whoever takes that off changes a bed that was read.
 //! - Q2. NEXT only grows. The oldest place is the first one taken from NEXT on.
 //!
 //! # Crash points
@@ -25,7 +25,8 @@
 //! - C1. A sleeper killed: it is chosen once in vain, and who should have been woken instead looks up
 //!   by itself (`wait_queue::RECHECK_NS`). Its place stays TAKEN until the object is used anew; when
 //!   all are, everybody is served, but in no order.
-//! - C2. A waker killed between [`choose`] or [`choose_all`] and the wake-up: likewise.
+//! - C2. A waker killed between [`choose`] or [`choose_all`] and the wake-up: those who were chosen set WAITS again
+//!   when they look up.
 
 use super::atomic::{AtomicU64, Ordering::*};
 

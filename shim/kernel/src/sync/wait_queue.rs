@@ -23,18 +23,25 @@
 //! # Crash points
 //!
 //! - C1. The other side killed between b and c: the sleep has a deadline ([`RECHECK_NS`]).
-//! - C2. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
+//! - C2. Killed between the choice of a sleeper, or of all, and their wake-up: the same; and whoever was chosen
+//!   puts himself on the list again, for nobody else would choose him.
+//! - C3. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
 
 use super::atomic::{fence, AtomicU32, AtomicU64, Ordering::*};
 use super::futex::{Futex, Signals, Slept};
 use super::lock_word;
 use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
+use crate::host::crash_point;
 use crate::planted::{planted, Bug};
 
 /// A sleeper asks the twin again after this long: a peer killed by SIGKILL wakes nobody. What the
-/// peer left is taken after twice this.
+/// peer left is taken after [`OVERDUE`] times this.
 pub const RECHECK_NS: u64 = 20_000_000;
+
+/// So many times in a row a sleeper finds what is not for it, until it takes it: whoever was chosen for it may have
+/// been killed. Or it waits for a processor, and where there is much to do that takes more than one look.
+const OVERDUE: u32 = 5;
 
 /// Most rounds of `pause` before a sleep, about 10 us.
 const SPIN_MAX: u32 = 400;
@@ -157,7 +164,7 @@ impl WaitQueue {
                 w.blocked();
             }
             self.sleepers.fetch_add(1, Relaxed);
-            let mut overdue = false;
+            let mut untaken = 0;
             let how = loop {
                 let since = futex.ticks();
                 let how = futex.wait(bed, seen, w.patience(), Signals::End); // 4
@@ -173,12 +180,13 @@ impl WaitQueue {
                     break how;
                 }
                 // Nobody chose us. What there is belongs to somebody before us, who was chosen and
-                // has not come to it yet; unless he was killed, or his waker.
-                let ready = w.looks_ready();
-                if ready && overdue {
+                // has not come to it yet; unless he was killed, or his waker. Or our own waker was, and had
+                // taken us off the list: so we are on it again.
+                untaken = if w.looks_ready() { untaken + 1 } else { 0 };
+                if untaken >= OVERDUE {
+                    self.list(here);
                     self.wake_one(futex, 0);
                 }
-                overdue = ready;
             };
             one_less(&self.sleepers);
             if how != Slept::TimedOut || bed.load(Acquire) != seen {
@@ -257,10 +265,14 @@ impl WaitQueue {
         };
         let bed = bed.unwrap_or(&self.crowd);
         let seen = bed.load(Acquire); // pairs with `rouse`
+        self.list(stay);
+        (bed, seen)
+    }
+
+    fn list(&self, stay: Stay) {
         if let Stay::InPlace(place) = stay {
             places::wait(&self.places, place);
         }
-        (bed, seen)
     }
 
     /// As new: nobody sleeps, spinning was never tried. Whoever does sleep, or is about to, wakes.
@@ -316,6 +328,7 @@ impl WaitQueue {
         if planted(Bug::WaitLosesWakeUp) {
             return;
         }
+        crash_point("wait.chosen");
         if let (Some(bed), Some(why)) =
             (self.beds.get(place.index()), self.causes.get(place.index()))
         {

@@ -190,6 +190,18 @@ pub fn live_processes(arena: &Arena) -> impl Iterator<Item = &'static Process> +
         .filter(|p| p.state.load(Acquire) == proc_state::LIVE)
 }
 
+/// All processes that are between two programs, and have their numbers from this namespace.
+pub fn execing_processes<'a>(
+    arena: &'a Arena,
+    host: &'a impl Host,
+) -> impl Iterator<Item = &'static Process> + 'a {
+    let used = arena.header().procs_used.load(Relaxed);
+    (1..used.min(layout::MAX_PROCS))
+        .filter_map(move |slot| process(arena, slot))
+        .filter(move |p| p.state.load(Acquire) == proc_state::EXECING)
+        .filter(move |p| !alive::is_foreign(host, &p.namespace))
+}
+
 /// Other slots that process `pid` of the namespace has, or is about to have.
 fn twins(
     arena: &Arena,

@@ -1,5 +1,6 @@
 //! Ends the test with a picture when nothing moves any more.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -31,7 +32,8 @@ impl Watchdog {
                         (seen, since) = (now, Instant::now());
                     }
                     if since.elapsed() > PATIENCE {
-                        eprintln!("watchdog: {name} stands still at {now}");
+                        // Not by eprintln: libtest keeps that until the test ends.
+                        let _ = writeln!(io::stderr(), "watchdog: {name} stands still at {now}");
                         dump();
                         std::process::abort();
                     }

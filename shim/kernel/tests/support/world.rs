@@ -1,5 +1,6 @@
 //! An arena with pipes in it, and identities to use them by.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering::*};
 
 use ringer_kernel::arena::{layout, Arena};
@@ -186,8 +187,10 @@ pub fn filled(p: &Pipe) -> u64 {
 
 /// The pipe's words, for a post-mortem.
 pub fn dump(p: &Pipe) {
+    let mut err = std::io::stderr(); // past libtest
     let tail = Tail::from_raw(p.tail.load(Relaxed));
-    eprintln!(
+    let _ = writeln!(
+        err,
         "mode {} slots {} head {} tail {}+{} seen_head {} seen_tail {} written {} read {}",
         p.mode.load(Relaxed),
         p.slots.load(Relaxed),
@@ -199,7 +202,8 @@ pub fn dump(p: &Pipe) {
         p.written.load(Relaxed),
         p.read.load(Relaxed),
     );
-    eprintln!(
+    let _ = writeln!(
+        err,
         "wlock {:#x} rlock {:#x} rd_wait places {:#x} sleepers {} wr_wait places {:#x} sleepers {}",
         p.wlock.word.load(Relaxed),
         p.rlock.word.load(Relaxed),
@@ -208,7 +212,8 @@ pub fn dump(p: &Pipe) {
         p.wr_wait.places.load(Relaxed),
         p.wr_wait.sleepers.load(Relaxed),
     );
-    eprintln!(
+    let _ = writeln!(
+        err,
         "witnesses r {:#x} w {:#x} readers {} writers {} tokens {} resizing {}",
         p.reader_witness.load(Relaxed),
         p.writer_witness.load(Relaxed),
