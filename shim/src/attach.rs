@@ -220,6 +220,7 @@ fn begin() {
     if by_exec {
         crate::call::sysv::after_exec(&entry);
         adopt::from_table(&entry);
+        crate::call::accept::closed(); // what had FD_CLOEXEC
     } else if arena.header().anything_lives() {
         adopt::from_descriptors(&entry);
     }

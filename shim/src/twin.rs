@@ -267,6 +267,24 @@ impl Ends {
     }
 }
 
+impl Ends {
+    /// The program's flag O_DIRECT is another one now than when this was written.
+    #[cold]
+    fn write_reopened(&self, from: *const u8, len: usize, packet: bool) -> bool {
+        let path = Path::new().text("/proc/self/fd/").number(self.write as u32);
+        let direct = if packet { libc::O_DIRECT } else { 0 };
+        let flags = libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | direct;
+        let _no_fork = Borrowing::begin();
+        let own = sys!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0);
+        if own < 0 {
+            return false;
+        }
+        let put = sys!(libc::SYS_write, own, from, len);
+        sys!(libc::SYS_close, own);
+        put == len as isize
+    }
+}
+
 impl Drop for Ends {
     fn drop(&mut self) {
         if self.borrowed >= 0 {
@@ -409,11 +427,15 @@ impl Flush for Ends {
 
     fn write_slot(&self, from: *const u8, len: usize, packet: bool) -> bool {
         // The descriptor is our own, so its flags are nobody else's. If it is not (the write end
-        // was at hand), packets keep their bounds only if the program's flag says so.
+        // was at hand), the program's flag has to say the same.
         if self.write == self.borrowed {
             let flags = libc::O_NONBLOCK | if packet { libc::O_DIRECT } else { 0 };
             sys!(libc::SYS_fcntl, self.write, libc::F_SETFL, flags);
             return sys!(libc::SYS_write, self.write, from, len) == len as isize;
+        }
+        let status = sys!(libc::SYS_fcntl, self.write, libc::F_GETFL) as i32;
+        if (status & libc::O_DIRECT != 0) != packet {
+            return self.write_reopened(from, len, packet);
         }
         let part = Iovec {
             base: from as usize,
@@ -431,5 +453,18 @@ impl Flush for Ends {
             return false;
         }
         sys!(libc::SYS_writev, self.write, &raw const part, 1) == len as isize
+    }
+    /// In one call, which takes all or nothing: they lie in one slot.
+    fn drop_first(&self, len: usize) -> bool {
+        let mut sink = [0u8; ringer_kernel::abi::limits::PAGE_SIZE];
+        let part = Iovec {
+            base: sink.as_mut_ptr() as usize,
+            len: len.min(sink.len()),
+        };
+        let got = match read_now(self.read, &part) {
+            e if e == -(libc::EOPNOTSUPP as isize) => self.read_reopened(&part),
+            got => got,
+        };
+        got == len as isize
     }
 }

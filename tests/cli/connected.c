@@ -1,6 +1,6 @@
 /*
- * Has two connections to a name of its own, of which one is accepted, with five bytes in it. Says its
- * process id, then waits until its standard input ends.
+ * Has two connections to a name of its own, of which one is accepted and has been read from, with five bytes
+ * left in it. Says its process id, then waits until its standard input ends.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +21,9 @@ int main(void)
 		return 1;
 	for (int i = 0; i < 2; i++) {
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-		if (connect(fd, (struct sockaddr *)&name, len) < 0 || write(fd, "hello", 5) != 5)
+		if (connect(fd, (struct sockaddr *)&name, len) < 0 || write(fd, "hello!", 6) != 6)
 			return 2;
-		if (i == 0 && accept(server, NULL, NULL) < 0)
+		if (i == 0 && read(accept(server, NULL, NULL), buf, 1) != 1)
 			return 3;
 	}
 	printf("%d\n", getpid());

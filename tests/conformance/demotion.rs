@@ -108,3 +108,64 @@ both_worlds!(a_pipe_is_polled_by_an_end_that_was_opened_again, {
         }
     }
 });
+
+/// The kernel serves it from here on.
+fn give(p: &Pipe, by_reader: bool) {
+    let other = pipe();
+    let flags = libc::SPLICE_F_NONBLOCK;
+    let tried = match by_reader {
+        false => transfer::tee(&other.r, &p.w, 9, flags),
+        true => transfer::tee(&p.r, &other.w, 9, flags),
+    };
+    tried.ok();
+}
+
+both_worlds!(a_page_that_was_read_in_part_stays_as_full_as_it_was, {
+    // (bytes of its page, read of them, then written, pages free for more)
+    let cases = [
+        (4000, 3000, 96, 15),
+        (4000, 3000, 97, 14),
+        (4096, 1, 1, 14),
+        (4096, 4095, 4095, 14),
+        (10, 9, 4086, 15),
+        (10, 9, 4087, 14),
+    ];
+    for by_reader in [false, true] {
+        for (page, read, more, free) in cases {
+            let p = nonblocking_pipe();
+            assert_eq!(write(&p.w, &stream(0, page)), Ok(page));
+            assert!(read_n(&p.r, read).unwrap() == stream(0, read));
+            give(&p, by_reader);
+            assert_eq!(write(&p.w, &stream(page, more)), Ok(more));
+            let pages = (0..).take_while(|_| write(&p.w, &[7; PAGE]).is_ok());
+            assert_eq!(pages.count(), free, "{page}, {read}, {more}");
+            let rest = read_n(&p.r, page - read + more).unwrap();
+            assert!(rest == stream(read, page - read + more));
+        }
+    }
+});
+
+both_worlds!(packets_stay_what_they_were_written_as, {
+    for by_reader in [false, true] {
+        // So long that the packet does not go into the same page.
+        let (p, long) = (nonblocking_pipe(), PAGE - 1);
+        assert_eq!(write(&p.w, &stream(0, long)), Ok(long));
+        assert_eq!(read_n(&p.r, 1), Ok(stream(0, 1)));
+        set_status_flags(&p.w, O_NONBLOCK | O_DIRECT).unwrap();
+        assert_eq!(write(&p.w, &stream(long, 20)), Ok(20));
+        give(&p, by_reader);
+        assert_eq!(read_n(&p.r, 3), Ok(stream(1, 3)));
+        assert!(read_n(&p.r, long - 4).unwrap() == stream(4, long - 4));
+        assert_eq!(read_n(&p.r, 3), Ok(stream(long, 3)), "the rest is lost");
+        assert_eq!(read_n(&p.r, 3), Err(EAGAIN));
+
+        let p = nonblocking_pipe();
+        set_status_flags(&p.w, O_NONBLOCK | O_DIRECT).unwrap();
+        assert_eq!(write(&p.w, &stream(0, 10)), Ok(10));
+        set_status_flags(&p.w, O_NONBLOCK).unwrap();
+        assert_eq!(write(&p.w, &stream(10, 20)), Ok(20));
+        give(&p, by_reader);
+        assert_eq!(read_n(&p.r, 3), Ok(stream(0, 3)), "the rest is lost");
+        assert_eq!(read_n(&p.r, 99), Ok(stream(10, 20)));
+    }
+});

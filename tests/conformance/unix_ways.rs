@@ -225,3 +225,40 @@ both_worlds!(programs_that_are_executed_with_one_end, {
         }
     }
 });
+
+/// Who has sent, as Linux notes it of all that is sent before accept: asked for only now.
+fn sender(a: &Fd) -> Option<i32> {
+    set_option(a, libc::SO_PASSCRED, 1).unwrap();
+    let got = receive_with(a, 1, 99, 0).unwrap();
+    got.credentials.map(|(pid, ..)| pid)
+}
+
+both_worlds!(what_was_sent_before_accept_has_its_sender, {
+    for kind in CONNECTED {
+        let (s, c) = early(kind);
+        let child = fork_run(|| assert_eq!(send(&c, b"one", 0), Ok(3)));
+        let pid = child.pid();
+        child.succeeds();
+        let a = accepted(&s);
+        // (The numbers of processes that have ended are told, too.)
+        assert_eq!(sender(&a), Some(pid));
+
+        let (s, c) = early(kind);
+        send(&c, b"one", 0).unwrap();
+        let a = accepted(&s);
+        assert_eq!(poll_now(&a) & POLLIN, POLLIN);
+        assert_eq!(sender(&a), Some(getpid()));
+    }
+});
+
+deviates!(
+    also_if_a_part_of_it_was_received,
+    "sender-of-what-was-sent-before-accept",
+    {
+        let (s, c) = early(SOCK_STREAM);
+        send(&c, b"one", 0).unwrap();
+        let a = accepted(&s);
+        assert_eq!(receive(&a, 1, 0), Ok(b"o".to_vec()));
+        assert_eq!(sender(&a), Some(getpid()));
+    }
+);

@@ -56,6 +56,29 @@ fn accepted_it_is_all_in_the_arena() {
 }
 
 #[test]
+fn accepted_it_is_in_both_places_until_side_b_receives() {
+    let e = Early::new(world(), SEQPACKET);
+    assert!(e.send(&e.me, b"one").unwrap().done);
+    e.accept_from(&e.me, CONNECTOR).unwrap();
+    assert!(e.a.pair.is_pending(), "who accepted may ask who has sent");
+    assert!(e.send(&e.me, b"two").unwrap().done);
+    assert!(e.leave(&e.me));
+    assert_eq!(*e.real.lock().unwrap(), [b"one", b"two"]);
+
+    let e = Early::new(world(), SEQPACKET);
+    e.accept_from(&e.me, CONNECTOR).unwrap();
+    assert_eq!(e.a.pair.mode.load(SeqCst), mode::RING, "nothing was sent");
+}
+
+#[test]
+fn nobody_takes_over_what_nobody_accepted() {
+    let e = Early::new(world(), STREAM);
+    assert!(e.send(&e.me, b"one").unwrap().done);
+    unix::pending::take_over(&e.world.ctx(&e.me), e.a.pair, |_| unreachable!());
+    assert!(e.a.pair.is_pending());
+}
+
+#[test]
 fn left_it_is_all_in_the_kernel() {
     let e = Early::new(world(), STREAM);
     assert!(e.send(&e.me, b"one").unwrap().done);

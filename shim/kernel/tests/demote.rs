@@ -54,6 +54,11 @@ fn what_was_half_read_goes_over_from_there() {
     let model = kit.prepare(16, &[4000, 4000], 3000);
     assert_eq!(kit.demote(&kit.me), Ok(5000));
     assert!(kit.kernel.bytes() == model.contents());
+    assert_eq!(
+        kit.kernel.dropped(),
+        3000,
+        "the page is as full as it was: what was read keeps its place"
+    );
 }
 
 #[test]

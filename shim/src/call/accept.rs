@@ -4,9 +4,9 @@
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
 use ringer_kernel::abi::SysError;
-use ringer_kernel::file::fd_table;
+use ringer_kernel::file::{fd_table, SocketFile};
 use ringer_kernel::log::Cause;
-use ringer_kernel::pipe::{mode, Ctx};
+use ringer_kernel::pipe::Ctx;
 use ringer_kernel::task::{self, reap::forget_descriptor};
 use ringer_kernel::unix::{self, pending, Pair, Side, Type};
 
@@ -26,6 +26,17 @@ const ENOUGH: u32 = 4;
 #[inline(always)]
 pub fn is_awaited() -> bool {
     attach::arena().is_some_and(|a| a.header().pairs_pending.load(Acquire) != 0)
+}
+
+/// A descriptor that is none of ringer's was closed. If it listened, nobody will accept those who wait for that; by
+/// themselves they look now and then only.
+#[inline(always)]
+pub fn closed() {
+    if is_awaited() {
+        if let Some(arena) = attach::arena() {
+            unix::wake_pending(arena, &Shim);
+        }
+    }
 }
 
 /// accept(2) has given `fd`.
@@ -104,6 +115,18 @@ fn install(
     Some(())
 }
 
+/// The accepted one is about to send or to receive: the arena has the connection from here on, or the kernel for good.
+#[cold]
+pub fn take_over(k: &Ctx<'_, Shim>, s: &SocketFile, fd: i32) {
+    let it = adopt::identity(fd).and_then(|(dev, ino, _)| s.pair.side_of(dev, ino));
+    // What is over already has nothing to gain.
+    if it != Some(Side::B) || twin::hung_up(fd) {
+        pending::leave(k, s.pair, Cause::Stranger);
+        return;
+    }
+    pending::take_over(k, s.pair, |most| empty(fd, s.pair.type_of(), most));
+}
+
 /// Takes out of the real socket what the arena has as well: so many records at the most.
 fn empty(fd: i32, kind: Type, most: u64) {
     let mut sink = [0u8; 4096];
@@ -124,7 +147,7 @@ fn empty(fd: i32, kind: Type, most: u64) {
 /// This one of a pair is about to be polled, so that it goes to the kernel. Who polls all that it accepts
 /// is spared the trouble.
 pub fn note_polled(k: &Ctx<'_, Shim>, pair: &Pair, side: Side) {
-    let first_thing = pair.mode.load(Acquire) == mode::RING
+    let first_thing = pair.is_ringers()
         && pair.from(Side::A).reads.load(Relaxed) == 0
         && pair.from(Side::B).writes.load(Relaxed) == 0;
     if !pair.is_connection() || side != Side::B {

@@ -23,7 +23,7 @@ use crate::twin::SocketTwin;
 use crate::user::{access_ok, Flat, Vectored};
 use crate::{adopt, arm, attach, demotion, peer, user};
 
-use super::{by_kernel, count_hook, io, lookup, verdict};
+use super::{accept, by_kernel, count_hook, io, lookup, verdict};
 
 const SOCK_TYPE_MASK: i32 = 0xf;
 
@@ -269,6 +269,13 @@ fn send_before_accept<U: UserRead>(
         return Ok(Early::Done(out_of_band(entry, fd, s)));
     }
     count_hook(entry);
+    if s.side() == Side::B {
+        accept::take_over(k, s, fd);
+        return Ok(match s.pair.is_served() {
+            true => Early::Moved(0),
+            false => Early::Done(by_kernel(k, fd, &FileRef::Socket(*s))),
+        });
+    }
     let since = k.host.now_ns();
     let sent = pending_send(k, s, &twin(k, found, fd), *how, src, len);
     how.waited_ns = k.host.now_ns().saturating_sub(since);
@@ -345,7 +352,10 @@ fn recv_before_accept(
     if s.pair.is_pending() && flags & libc::MSG_OOB != 0 {
         return Some(out_of_band(entry, fd, s));
     }
-    if s.pair.is_pending() {
+    if s.pair.is_pending() && s.side() == Side::B {
+        count_hook(entry);
+        accept::take_over(k, s, fd);
+    } else if s.pair.is_pending() {
         count_hook(entry);
         let since = k.host.now_ns();
         let end = pending_recv(k, s, &twin(k, found, fd), *how);

@@ -3,7 +3,7 @@
 
 use libc::{c_int, c_uint, c_ulong};
 
-use crate::call::{self, descriptor, is_ours};
+use crate::call::{self, accept, descriptor, is_ours};
 use crate::entry::run;
 use crate::gate::sys;
 use crate::next::{next, result};
@@ -50,7 +50,9 @@ redhook::hook! {
             }
         }
         // SAFETY: the program's own call.
-        crate::arm::unarmed(|| unsafe { real::close(fd) })
+        let ret = crate::arm::unarmed(|| unsafe { real::close(fd) });
+        accept::closed();
+        ret
     }
 }
 
@@ -73,11 +75,14 @@ redhook::hook! {
         if is_ours(old) || is_ours(new) {
             let call = || sys!(libc::SYS_dup2, old, new);
             if let Some(ret) = run(|e| descriptor::dup2(e, old, new, call)) {
+                accept::closed();
                 return result(ret) as c_int;
             }
         }
         // SAFETY: the program's own call.
-        unsafe { real::dup2(old, new) }
+        let ret = unsafe { real::dup2(old, new) };
+        accept::closed();
+        ret
     }
 }
 
@@ -87,11 +92,14 @@ redhook::hook! {
         if is_ours(old) || is_ours(new) {
             let call = || sys!(libc::SYS_dup3, old, new, flags);
             if let Some(ret) = run(|e| descriptor::dup2(e, old, new, call)) {
+                accept::closed();
                 return result(ret) as c_int;
             }
         }
         // SAFETY: the program's own call.
-        unsafe { real::dup3(old, new, flags) }
+        let ret = unsafe { real::dup3(old, new, flags) };
+        accept::closed();
+        ret
     }
 }
 
@@ -146,6 +154,7 @@ redhook::hook! {
         => ringer_close_range {
         if crate::call::has_ours() {
             let call = run(|e| descriptor::close_range(e, first, last, flags as u32));
+            accept::closed();
             if let Some(ret) = call {
                 return result(ret) as c_int;
             }

@@ -2,12 +2,17 @@
 //!
 //! Lock order: rlock, wlock, token_lock.
 //!
+//! A page that was read in part keeps its place in Linux, with what was read of it: nothing is appended there that does
+//! not fit behind. So the first slot goes over from its beginning, and what was read before is taken out of the twin again.
+//!
 //! # Crash points
 //!
 //! - C1. Killed while the bytes are being moved: some slots are in the twin, the rest is in the
 //!   ring, and `mode` says DEMOTING. Whoever comes next is told `Demoted`, and must call
 //!   [`demote`], which goes on where this one stopped. How far that was, the twin itself says
 //!   (FIONREAD): nobody reads it before `mode` says KERNEL. So no slot is moved twice.
+//! - C2. Killed before what was read of the first slot was taken out again: then the twin has as many bytes as the
+//!   slot, and `tail` still says how many of them were read.
 
 use super::slot::{SlotWord, Tail};
 use super::watch::{self, Tokens};
@@ -25,6 +30,8 @@ pub trait Flush: Tokens {
     fn make_room(&self, _slots: u32) {}
     /// Writes one slot's bytes as one write(2), as a packet if it was one. `false`: not written.
     fn write_slot(&self, from: *const u8, len: usize, packet: bool) -> bool;
+    /// Takes the first `len` bytes of a page out again. `false`: they are still there.
+    fn drop_first(&self, len: usize) -> bool;
 }
 
 /// Moves the pipe to the kernel. `Ok(bytes moved)`; `Err` if it was there already, or if the
@@ -78,8 +85,10 @@ fn move_bytes<H: Host>(
     p.mode.store(mode::DEMOTING, Release); // C1
     twin.make_room(p.capacity());
     let from = p.tail.load(Relaxed);
-    let moved = flush(k, p, twin, p.demote_from.load(Relaxed).wrapping_add(there));
-    if moved.is_none() && before == mode::RING && p.tail.load(Relaxed) == from {
+    let moved = drop_read(k, p, twin, there)
+        .and_then(|there| flush(k, p, twin, p.demote_from.load(Relaxed).wrapping_add(there)));
+    let untouched = p.tail.load(Relaxed) == from && twin.count() == Some(0);
+    if moved.is_none() && before == mode::RING && untouched {
         p.mode.store(mode::RING, Release); // as if it had not been tried
     }
     if moved.is_some() {
@@ -97,6 +106,20 @@ fn position<H: Host>(k: &Ctx<'_, H>, p: &Pipe, tail: Tail) -> u64 {
         .cell(k.arena, tail.seq)
         .map_or(0, |c| c.base.load(Relaxed));
     base.wrapping_add(tail.off as u64)
+}
+
+/// What a predecessor had no time for (C2). How many bytes are in the twin then, of `there` before.
+fn drop_read<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Flush, there: u64) -> Option<u64> {
+    let tail = Tail::from_raw(p.tail.load(Relaxed));
+    if there == 0 || tail.off == 0 {
+        return Some(there);
+    }
+    let word = SlotWord(p.cell(k.arena, tail.seq)?.word.load(Relaxed));
+    if there != word.end() as u64 {
+        return Some(there);
+    }
+    twin.drop_first(tail.off)
+        .then(|| there.saturating_sub(tail.off as u64))
 }
 
 /// Moves every slot that does not lie before `there`, a stream position, where a predecessor
@@ -117,9 +140,12 @@ fn flush<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Flush, there: u64) -> Op
         let moved_before = (position(k, p, tail).wrapping_sub(there) as i64) < 0;
         if len > 0 && !moved_before {
             let page = p.page(k.arena, word)?;
-            // SAFETY: off + len <= END <= 4096, the length of the page.
-            let from = unsafe { page.add(tail.off) };
-            if !twin.write_slot(from, len, word.is_packet()) {
+            // (A packet is never read in part.)
+            if !twin.write_slot(page, word.end(), word.is_packet()) {
+                return None;
+            }
+            crash_point("pipe.demote.whole"); // C2
+            if tail.off > 0 && !twin.drop_first(tail.off) {
                 return None;
             }
         }

@@ -31,7 +31,7 @@ mod table;
 pub use queue::Queue;
 pub use recv::{try_recv, Taken, Want};
 pub use send::{check_length, try_send, Append, Sent};
-pub use table::{create, find, get, release_if, New};
+pub use table::{create, find, get, release_if, wake_pending, New};
 
 use crate::abi::SysError;
 use crate::arena::{Arena, ArenaSafe};

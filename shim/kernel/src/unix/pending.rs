@@ -5,7 +5,10 @@
 //! ```text
 //!   connect          PENDING     what A sends is in the real socket, and in A's queue, record for record;
 //!                                nobody of the session reads from the real one
-//!   accept by ours   RING        the real socket is emptied: the queue has the same
+//!   accept by ours   PENDING     as before, if A has sent something: only the kernel knows by whom (what is sent before accept
+//!                                has its sender's credentials: net/unix/af_unix.c unix_maybe_add_creds), should B ask
+//!   B sends, or receives without having asked; or accepts, and nothing was sent
+//!                    RING        the real socket is emptied: the queue has the same
 //!   anything else    KERNEL      the queue is emptied: the real socket has the same
 //! ```
 //!
@@ -90,8 +93,8 @@ pub struct Accepted {
     pub flags: u32,
 }
 
-/// The arena has the connection from here on. `empty` takes out of the accepted socket what is there, so
-/// many records at the most. The accepted socket's description, with one reference.
+/// Side B is known from here on, and if nothing was sent before, the arena has the connection. `empty` takes out of the
+/// accepted socket what is there, so many records at the most. The accepted socket's description, with one reference.
 ///
 /// Errors: `Demoted`: it is not pending, or another one. ENFILE.
 pub fn accept<H: Host>(
@@ -132,10 +135,29 @@ fn accept_locked<H: Host>(
     socket.ino.store(a.twin.1, Relaxed);
     socket.sndbuf.store(a.sndbuf, Relaxed);
     crash_point("unix.accept.known"); // C2
+    if p.from(Side::A).is_empty() {
+        take_over_locked(k, p, empty);
+    }
+    Ok(file)
+}
+
+/// Side B sends or receives: the arena has the connection from here on. `empty` as in [`accept`].
+pub fn take_over<H: Host>(k: &Ctx<'_, H>, p: &Pair, empty: impl FnOnce(u64)) {
+    table::lock(k, p);
+    let pending = p.is_pending() && p.socket(Side::B).ino.load(Relaxed) != 0;
+    if pending {
+        take_over_locked(k, p, empty);
+    }
+    table::unlock(k, p, Progress::None);
+    if pending {
+        p.wake_everybody(k.host, 0);
+    }
+}
+
+fn take_over_locked<H: Host>(k: &Ctx<'_, H>, p: &Pair, empty: impl FnOnce(u64)) {
     p.mode.store(mode::RING, Release);
     table::count_pending_out(k);
     crash_point("unix.accept.moved");
     empty(p.from(Side::A).writes.load(Relaxed) + 1);
     crash_point("unix.accept.emptied");
-    Ok(file)
 }

@@ -76,6 +76,17 @@ pub fn find(arena: &Arena, dev: u64, ino: u64) -> Option<(u32, Side)> {
     })
 }
 
+/// Somebody has closed a socket that ringer does not serve: perhaps one that listened. Who waits to be accepted looks
+/// again.
+#[cold]
+pub fn wake_pending(arena: &Arena, host: &impl Host) {
+    let used = arena.header().pairs_used.load(Acquire);
+    let pairs = (1..used.min(layout::MAX_PAIRS)).filter_map(|slot| get(arena, slot));
+    for p in pairs.filter(|p| p.is_pending()) {
+        p.wake_everybody(host, 0);
+    }
+}
+
 /// Pairs that nobody holds any more once another one is given back: their sockets were on their way
 /// in it. Those beyond stay until the session ends.
 const LEFT_BEHIND: usize = 16;

@@ -82,6 +82,13 @@ impl Early {
         pending::try_send(&k, self.a.pair, what, &mut src, |_| Err(says))
     }
 
+    fn empty(&self, most: u64) {
+        let mut real = self.real.lock().unwrap();
+        assert!(real.len() as u64 <= most);
+        real.clear();
+    }
+
+    /// accept(2) alone.
     pub fn accept_from(&self, me: &Me, connector: u32) -> Result<SocketFile, SysError> {
         let a = pending::Accepted {
             fd: 5,
@@ -91,21 +98,20 @@ impl Early {
             sndbuf: 212_992,
             flags: 0,
         };
-        let empty = |most| {
-            let mut real = self.real.lock().unwrap();
-            assert!(real.len() as u64 <= most);
-            real.clear();
-        };
         let k = self.world.ctx(me);
-        let file = pending::accept(&k, self.slot, self.a.pair, &a, empty)?;
+        let file = pending::accept(&k, self.slot, self.a.pair, &a, |most| self.empty(most))?;
         match FileRef::of(self.world.arena, file) {
             Some(FileRef::Socket(b)) => Ok(b),
             _ => panic!("a socket was made"),
         }
     }
 
+    /// accept(2), and then who accepted begins to receive.
     pub fn accept(&self, me: &Me) -> Result<SocketFile, SysError> {
-        self.accept_from(me, CONNECTOR)
+        let b = self.accept_from(me, CONNECTOR)?;
+        let k = self.world.ctx(me);
+        pending::take_over(&k, self.a.pair, |most| self.empty(most));
+        Ok(b)
     }
 
     pub fn leave(&self, me: &Me) -> bool {

@@ -79,6 +79,8 @@ struct Inside {
     pokes: u64,
     refuse_from: Option<usize>,
     data: Vec<(Vec<u8>, bool)>,
+    /// Bytes of the first slot that were taken out again.
+    dropped: usize,
 }
 
 impl FakeKernel {
@@ -107,6 +109,10 @@ impl FakeKernel {
     /// What was flushed: each slot's bytes, and whether it is a packet.
     pub fn slots(&self) -> Vec<(Vec<u8>, bool)> {
         self.inside.lock().unwrap().data.clone()
+    }
+
+    pub fn dropped(&self) -> usize {
+        self.inside.lock().unwrap().dropped
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -144,7 +150,9 @@ impl Tokens for FakeKernel {
     }
 
     fn count(&self) -> Option<u32> {
-        Some(self.inside.lock().unwrap().tokens)
+        let inside = self.inside.lock().unwrap();
+        let bytes: usize = inside.data.iter().map(|(slot, _)| slot.len()).sum();
+        Some(inside.tokens + bytes as u32)
     }
 
     fn poke(&self) {
@@ -162,6 +170,15 @@ impl Flush for FakeKernel {
         // SAFETY: `from` has `len` bytes, by the trait's contract.
         let bytes = unsafe { std::slice::from_raw_parts(from, len) }.to_vec();
         inside.data.push((bytes, packet));
+        true
+    }
+    fn drop_first(&self, len: usize) -> bool {
+        let mut inside = self.inside.lock().unwrap();
+        assert_eq!(inside.data.len(), 1, "before anything else is there");
+        let (slot, packet) = &mut inside.data[0];
+        assert!(len < slot.len() && !*packet);
+        slot.drain(..len);
+        inside.dropped += len;
         true
     }
 }
