@@ -18,7 +18,7 @@ use crate::tls::{tls, Tls};
 use crate::trap;
 use crate::{blocked, blockers, simulated};
 
-const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
+pub const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
 const PR_SYS_DISPATCH_OFF: usize = 0;
 const PR_SYS_DISPATCH_ON: usize = 1;
 
@@ -26,7 +26,8 @@ const PR_SYS_DISPATCH_ON: usize = 1;
 pub const FORCED: u64 =
     1 << (libc::SIGBUS - 1) | 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGSYS - 1);
 
-/// 0: not armed. 1: one thread is at it. 2: armed. 3: the kernel has no such thing.
+/// 0: not armed. 1: one thread is at it. 2: armed. 3: never, because the kernel has no such thing, or the process
+/// has left the session.
 static ARMED: AtomicU32 = AtomicU32::new(0);
 
 /// Selector bytes of threads that were started before the process was armed.
@@ -154,6 +155,28 @@ pub fn arm_thread(tls: &Tls, selector: u8) -> bool {
     true
 }
 
+/// From now on nothing traps, and never will. `false`: another thread is at it.
+pub fn never() -> bool {
+    ARMED
+        .fetch_update(AcqRel, Acquire, |now| (now != 1).then_some(3))
+        .is_ok()
+}
+
+/// Ends dispatch for the calling thread, which is the only one.
+pub fn disarm(tls: &Tls) {
+    never();
+    tls.selector.set(0);
+    sys!(
+        libc::SYS_prctl,
+        PR_SET_SYSCALL_USER_DISPATCH,
+        PR_SYS_DISPATCH_OFF,
+        0,
+        0,
+        0
+    );
+    tls.dispatched.set(0);
+}
+
 /// This thread is about to call a function of libc's that blocks all signals for a while, the forced ones
 /// really: until [`show`] nobody switches it on.
 pub fn hide(tls: &Tls) {
@@ -203,7 +226,7 @@ pub fn with_true_mask<R>(tls: &Tls, f: impl FnOnce() -> R) -> R {
 /// A thread starts in a process that is not armed: it can be switched on later from outside.
 pub fn thread_starts() {
     let tls = tls();
-    if tls.dispatched.get() != 0 {
+    if tls.dispatched.get() != 0 || ARMED.load(Acquire) == 3 {
         return;
     }
     if !arm_thread(tls, 0) {

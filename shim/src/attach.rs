@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::gate::{sys, Timespec};
 use crate::host::{self, Shim};
 use crate::tls::{tls, Tls};
-use crate::{adopt, arm, procfs, rescue, session};
+use crate::{adopt, arm, procfs, quit, rescue, session};
 
 /// Before `attach`, while one thread is at it, and after.
 mod state {
@@ -161,7 +161,16 @@ pub fn attach() -> bool {
     } else {
         arm::set_mask(mask);
     }
-    joined
+    is_attached()
+}
+
+/// The process has nothing to do with the session any more: everything goes to the kernel. Its place keeps what it held,
+/// until it is found dead.
+pub fn leave(tls: &Tls) {
+    STATE.store(state::APART, Release);
+    FLAGS.store(0, Release);
+    forget_process(tls);
+    forget_thread(tls);
 }
 
 fn join(arena: Arena) -> bool {
@@ -232,6 +241,7 @@ fn begin() {
             (i64::from(host::getppid()), u64::from(by_exec), 0),
         );
     }
+    quit::if_traced(&entry);
 }
 
 /// Takes a slot as this process's own.

@@ -12,7 +12,7 @@ use crate::gate;
 use crate::gate::sys;
 use crate::observe::io::Moved;
 use crate::signal;
-use crate::{adopt, demotion, peer, user};
+use crate::{adopt, demotion, peer, quit, user};
 
 /// The trapped thread's registers: a signal frame that only its handler sees.
 pub struct Frame {
@@ -125,6 +125,7 @@ pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
         libc::SYS_vfork => process::fork(entry, frame, true),
         libc::SYS_clone => process::clone(entry, frame),
         libc::SYS_clone3 => process::clone3(entry, frame),
+        libc::SYS_prctl | libc::SYS_seccomp | libc::SYS_ptrace => quit::by_trap(entry, frame),
         _ => plain(entry, nr, frame.args()),
     }
 }

@@ -322,7 +322,9 @@ pub fn call_handler(
     let upon = || unsafe { pass::interrupted(tls, uc) };
     let record = siglog::handler_upon(tls, sig, info_now, (a.handler, 0), upon);
     handler(sig, info, uc);
-    tls.selector.set(selector);
+    if tls.dispatched.get() != 0 {
+        tls.selector.set(selector);
+    }
     tls.back.set(back);
     // SAFETY: as above.
     let then = unsafe { *mask };

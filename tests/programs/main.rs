@@ -4,6 +4,7 @@
 mod awk;
 mod case;
 mod compile;
+mod debug;
 mod emulated;
 mod examples;
 mod fifos;

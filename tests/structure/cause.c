@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -54,14 +55,17 @@ static void submit_read(int fd) {
     syscall(SYS_io_submit, ctx, 1, list);
 }
 
-/* From now on it is as in a kernel without Syscall User Dispatch. */
+/* From now on it is as in a kernel without Syscall User Dispatch. (Were it forbidden to switch it off as well, the process
+   would leave the session at once.) */
 static void forbid_dispatch(void) {
-    enum { DISPATCH = 59 };
+    enum { DISPATCH = 59, ON = 1 };
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 5),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DISPATCH, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DISPATCH, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ON, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -151,6 +155,11 @@ int main(int argc, char **argv) {
         skip_unless(unshare(CLONE_NEWPID) == 0);
     } else if (IS("unshare")) {
         EQUAL(unshare(CLONE_FILES), 0);
+    } else if (IS("traceme")) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(ptrace(PTRACE_TRACEME, 0, 0, 0) == 0 ? 0 : 1);
+        exits_with(child, 0);
     } else if (IS("chroot")) {
         (void)!chroot("/"); /* it may be forbidden */
     } else {

@@ -92,6 +92,7 @@ const CAUSES: &[(&str, Shown)] = &[
     ("Namespace", Shown::Does("namespace")),
     ("Sanitizer", Shown::Execs("exec", sanitized)),
     ("RootChanged", Shown::Does("chroot")),
+    ("Traced", Shown::Does("traceme")),
 ];
 
 /// A directory that everybody may look into; removed when dropped.

@@ -39,11 +39,13 @@ const SOURCES: &[Source] = sources! {
     "names": Dynamic;
     "pending": Dynamic;
     "puppet": Dynamic | Static;
+    "sandbox": Dynamic;
     "sigfuzz": Dynamic | Static;
     "sockfuzz": Dynamic | Static;
     "spawn": Dynamic;
     "stack": Dynamic;
     "stdio": Dynamic;
+    "traced": Dynamic;
     "vectors": Dynamic;
 };
 

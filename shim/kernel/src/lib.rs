@@ -69,6 +69,8 @@ pub mod planted;
 #[path = "signal/published.rs"]
 mod published;
 #[cfg(not(loom))]
+pub mod seccomp;
+#[cfg(not(loom))]
 pub mod signal;
 /// The slot word alone, for its model: loom has no arena.
 #[cfg(all(test, loom))]

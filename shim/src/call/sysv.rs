@@ -1,6 +1,6 @@
 //! System V IPC: what its calls have in common.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
 use ringer_kernel::abi::errno::{SysError, SysResult};
 use ringer_kernel::arena::header::flag;
@@ -22,6 +22,13 @@ use super::{sysv_msg, sysv_sem, sysv_shm, verdict};
 #[inline(always)]
 pub fn serves() -> bool {
     attach::emulates(flag::EMULATE_SYSV)
+}
+
+/// Whether this process, or one that it was forked from, has made such a call.
+static USED: AtomicBool = AtomicBool::new(false);
+
+pub fn is_used() -> bool {
+    USED.load(Relaxed)
 }
 
 /// One call: who makes it, and on what.
@@ -48,6 +55,7 @@ pub fn begin(entry: &Entry) -> Option<Call> {
         None => sysv::ensure(&k, &limits()).ok()?,
     };
     super::count_hook(entry);
+    USED.store(true, Relaxed);
     let (euid, egid) = credentials(tls);
     let who = Who {
         pid: p.pid.load(Relaxed),

@@ -17,6 +17,7 @@ mod poll;
 mod process;
 pub use process::{cancelling, has_threads, make_key, test_cancel};
 mod action;
+mod restrict;
 mod sem;
 mod signal;
 mod socket;

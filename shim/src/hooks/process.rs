@@ -57,6 +57,9 @@ redhook::hook! {
                 return result(ret) as c_long;
             }
         }
+        if matches!(nr, libc::SYS_prctl | libc::SYS_seccomp | libc::SYS_ptrace) {
+            crate::quit::by_hook(nr, [a, b, c, d, e, f]);
+        }
         if nr == libc::SYS_rt_sigprocmask && !arm::is_armed() && has_threads() {
             return result(crate::call::mask::by_number(a, b, c, d)) as c_long;
         }

@@ -361,6 +361,7 @@ causes! {
     LeftBehind = 42, "one of the pair was closed, and left something unread";
     Sanitizer = 43, "exec of a program whose AddressSanitizer has to be its first library";
     RootChanged = 44, "its holder changes its root: /proc may not be there";
+    Traced = 45, "its holder is traced (ptrace): whoever traces it would see ringer's traps";
 }
 
 #[cfg(all(test, not(loom)))]

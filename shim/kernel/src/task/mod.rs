@@ -12,8 +12,8 @@ pub use alive::{is_dead, living_thread, process_is_gone, Threads};
 pub use process::{proc_state, Process};
 pub use reap::reap_process;
 pub use table::{
-    claim_process, claim_spare, claim_task, execing_processes, find_process, live_processes,
-    process, process_of_thread, release_task, replace_twin, retire_process, slot_of, task, task_of,
-    yield_to_twin,
+    claim_process, claim_spare, claim_task, execing_processes, find_process, has_place,
+    live_processes, process, process_of_thread, release_task, replace_twin, retire_process,
+    slot_of, task, task_of, yield_to_twin,
 };
 pub use thread::{task_state, waits, Task};

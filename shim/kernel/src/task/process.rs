@@ -11,7 +11,7 @@ pub mod proc_state {
     pub const LIVE: u32 = 2;
     /// Has called exec; the new image takes the slot over.
     pub const EXECING: u32 = 3;
-    /// Runs a program that ringer can not reach; its objects were demoted.
+    /// Runs a program that ringer can not reach, or has left the session; its objects were demoted.
     pub const UNSHIMMED: u32 = 4;
     pub const DEAD: u32 = 5;
     /// Somebody has claimed the slot and fills it in.

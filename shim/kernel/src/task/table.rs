@@ -182,6 +182,18 @@ pub fn process_of_thread(arena: &Arena, host: &impl Host, tid: u32) -> Option<&'
     process(arena, found?.process.load(Relaxed))
 }
 
+/// Whether process `pid` of the caller's PID namespace is of the session, whatever program it runs.
+pub fn has_place(arena: &Arena, host: &impl Host, pid: u32) -> bool {
+    let used = arena.header().procs_used.load(Relaxed);
+    (1..used.min(layout::MAX_PROCS))
+        .filter_map(|slot| process(arena, slot))
+        .any(|p| {
+            let state = p.state.load(Acquire);
+            let lives = matches!(state, proc_state::LIVE..=proc_state::UNSHIMMED);
+            lives && p.pid.load(Acquire) == pid && !alive::is_foreign(host, &p.namespace)
+        })
+}
+
 /// All processes that run a program.
 pub fn live_processes(arena: &Arena) -> impl Iterator<Item = &'static Process> + '_ {
     let used = arena.header().procs_used.load(Relaxed);
