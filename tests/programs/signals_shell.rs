@@ -200,9 +200,9 @@ fn timeout() {
                 [ $s = 124 ] || break
             done; echo $s
             for t in 0.05 0.5 5 20; do
-                timeout $t sh -c 'trap "echo told; exit 3" TERM; while :; do sleep 0.01; done'; s=$?
-                [ $s = 124 ] || break
-            done; echo $s
+                told=$(timeout $t sh -c 'trap "echo told; exit 3" TERM; while :; do sleep 0.01; done'); s=$?
+                [ "$told" ] && break
+            done; echo $told $s
             timeout --foreground 0.05 sleep 100; echo $?; timeout 100 sh -c 'kill -TERM $PPID; sleep 100'
             echo $?"#,
         )
