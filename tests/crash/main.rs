@@ -91,6 +91,8 @@ deaths! {
     shrink_read_unlock: "pipe.read.unlock", Shrink, Plenty,
         alone [1], crowd [], last [];
 
+    demote_whole: "pipe.demote.whole", Demote, Plenty,
+        alone [1, 2, 7], crowd [1, 2], last [1, 2, 7];
     demote_slot: "pipe.demote.slot", Demote, Plenty,
         alone [1, 2, 7], crowd [1, 2], last [1, 2, 7];
     demote_mode: "pipe.demote.mode", Demote, Plenty,

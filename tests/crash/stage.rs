@@ -133,7 +133,8 @@ impl Death {
 
     fn alone(&self, nth: u32, first: First) {
         // Each of them passes the points of a demotion once.
-        let once = self.act == Act::Demote && self.point != "pipe.demote.slot";
+        let once = self.act == Act::Demote
+            && !matches!(self.point, "pipe.demote.slot" | "pipe.demote.whole");
         let decoys: Vec<Pipe> = (1..if once { nth } else { 1 }).map(|_| pipe()).collect();
         let (p, ledger) = (pipe(), Ledger::new());
         let cast = Cast {
