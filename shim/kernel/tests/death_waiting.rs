@@ -44,6 +44,26 @@ fn blocked_write(kit: Kit, data: &'static [u8]) -> JoinHandle<SysResult> {
     writer
 }
 
+/// Nobody here ever looks up by himself: what comes is told to the living.
+#[test]
+fn who_was_killed_asleep_is_passed_over() {
+    let world = World::new(TestHost::new(Sleeps::ForEver, Others::Live));
+    let _watchdog = Watchdog::step("asleep");
+    let kit = Kit::new(world, 16);
+    let asleep = |n| until(|| kit.pair.pipe.rd_wait.sleepers.load(SeqCst) == n);
+    let dead = [1, 2].map(|n| {
+        let me = world.enter();
+        thread::spawn(move || ignore(kit.read(&me, 1, Blocking::Yes)));
+        asleep(n);
+        me
+    });
+    let behind = thread::spawn(move || kit.read(&world.enter(), 1, Blocking::Yes));
+    asleep(3);
+    dead.iter().for_each(|me| me.die());
+    assert_eq!(kit.write(&kit.me, b"x", Blocking::No), Ok(1));
+    assert_eq!(behind.join().unwrap(), Ok(b"x".to_vec()));
+}
+
 #[test]
 fn a_sleeping_reader_gets_what_a_dead_writer_published() {
     let world = world();

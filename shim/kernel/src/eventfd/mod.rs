@@ -155,7 +155,7 @@ impl Eventfd {
         crash_point("eventfd.unlock");
         if self.lock.unlock(k.me, progress, k.host) {
             crash_point("eventfd.wake");
-            self.rd_wait.wake_one(k.host, cause);
+            self.rd_wait.wake_one(k, cause);
             self.wr_wait.wake_all(k.host, cause);
         }
     }
@@ -260,4 +260,4 @@ fn count(n: &AtomicU64) {
     n.store(n.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-const _: () = assert!(core::mem::size_of::<Eventfd>() == 10 * 64);
+const _: () = assert!(core::mem::size_of::<Eventfd>() == 12 * 64);

@@ -42,9 +42,10 @@ use crate::file::End;
 use crate::host::Host;
 use crate::log::Log;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use crate::sync::futex::{Futex, Signals, Slept};
 use crate::sync::lock_word::{OwnerId, Progress};
 use crate::sync::robust::{Found, Owners, RobustLock};
-use crate::sync::wait_queue::WaitQueue;
+use crate::sync::wait_queue::{Caller, WaitQueue};
 use crate::task;
 
 pub mod mode {
@@ -73,6 +74,34 @@ pub struct Ctx<'a, H: Host> {
 impl<H: Host> Ctx<'_, H> {
     pub fn is_dead(&self, owner: OwnerId) -> bool {
         task::is_dead(self.arena, self.host, owner)
+    }
+}
+
+impl<H: Host> Futex for Ctx<'_, H> {
+    fn wait(&self, word: &AtomicU32, value: u32, timeout_ns: u64, signals: Signals) -> Slept {
+        self.host.wait(word, value, timeout_ns, signals)
+    }
+
+    fn wake(&self, word: &AtomicU32, n: u32) -> u32 {
+        self.host.wake(word, n)
+    }
+
+    fn cpu(&self) -> u32 {
+        self.host.cpu()
+    }
+
+    fn ticks(&self) -> u64 {
+        self.host.ticks()
+    }
+}
+
+impl<H: Host> Caller for Ctx<'_, H> {
+    fn me(&self) -> OwnerId {
+        self.me
+    }
+
+    fn was_killed(&self, owner: OwnerId) -> bool {
+        task::task_of(self.arena, owner).is_none_or(|t| t.kernel_says_dead())
     }
 }
 
@@ -194,7 +223,7 @@ pub struct Pipe {
     pub demote_from: AtomicU64,
     /// `ino` once more: an identity with a wrong bit would part a pipe's two ends.
     pub ino_copy: AtomicU64,
-    // Lines 6 to 13: sleepers.
+    // Lines 6 to 15: sleepers.
     pub rd_wait: WaitQueue,
     pub wr_wait: WaitQueue,
 }
@@ -326,7 +355,7 @@ impl Pipe {
         crate::host::crash_point("pipe.write.unlock");
         if self.wlock.unlock(k.me, progress, k.host) {
             crate::host::crash_point("pipe.write.wake");
-            self.rd_wait.wake_one(k.host, cause);
+            self.rd_wait.wake_one(k, cause);
         }
     }
 
@@ -336,7 +365,7 @@ impl Pipe {
         crate::host::crash_point("pipe.read.unlock");
         if self.rlock.unlock(k.me, progress, k.host) {
             crate::host::crash_point("pipe.read.wake");
-            self.wr_wait.wake_one(k.host, cause);
+            self.wr_wait.wake_one(k, cause);
         }
     }
 
@@ -373,4 +402,4 @@ impl Pipe {
 
 use crate::abi::limits::PAGE_SIZE;
 
-const _: () = assert!(core::mem::size_of::<Pipe>() == 14 * 64);
+const _: () = assert!(core::mem::size_of::<Pipe>() == 16 * 64);

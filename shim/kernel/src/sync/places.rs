@@ -22,9 +22,9 @@
 //!
 //! # Crash points
 //!
-//! - C1. A sleeper killed: it is chosen once in vain, and who should have been woken instead looks up
-//!   by itself (`wait_queue::RECHECK_NS`). Its place stays TAKEN until the object is used anew; when
-//!   all are, everybody is served, but in no order.
+//! - C1. A sleeper killed: whoever chooses it sees that it is dead, gives its place back, and chooses another one. If it
+//!   is killed only then, who should have been woken instead looks up by itself (`wait_queue::RECHECK_NS`), and its place
+//!   stays TAKEN until the object is used anew; when all are, everybody is served, but in no order.
 //! - C2. A waker killed between [`choose`] or [`choose_all`] and the wake-up: those who were chosen set WAITS again
 //!   when they look up.
 

@@ -25,11 +25,12 @@
 //! - C1. The other side killed between b and c: the sleep has a deadline ([`RECHECK_NS`]).
 //! - C2. Killed between the choice of a sleeper, or of all, and their wake-up: the same; and whoever was chosen
 //!   puts himself on the list again, for nobody else would choose him.
-//! - C3. A sleeper killed: `sleepers` stays too high. It is a hint; too high costs a wake-up.
+//! - C3. A sleeper killed: it is passed over, and its place given back, if it was dead when it was chosen; else those behind
+//!   look up by themselves. `sleepers` stays too high. It is a hint; too high costs a wake-up.
 
 use super::atomic::{fence, AtomicU32, AtomicU64, Ordering::*};
 use super::futex::{Futex, Signals, Slept};
-use super::lock_word;
+use super::lock_word::{self, OwnerId};
 use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
 use crate::host::crash_point;
@@ -82,8 +83,17 @@ pub struct WaitQueue {
     _pad: [AtomicU32; 6],
     /// Futexes of the places: bumped when their sleeper is chosen.
     beds: [AtomicU32; PLACES],
+    /// Whose the places are: an [`OwnerId`] each.
+    owners: [AtomicU32; PLACES],
     /// Log records of what their sleepers were woken for, 0 for none.
     causes: [AtomicU64; PLACES],
+}
+
+/// Who makes a call: by which name, by which futexes it sleeps, and how it knows who was killed.
+pub trait Caller: Futex {
+    fn me(&self) -> OwnerId;
+    /// Whether the kernel has said so: no more than a look.
+    fn was_killed(&self, owner: OwnerId) -> bool;
 }
 
 /// What a wait is for, from the object's side.
@@ -135,7 +145,7 @@ impl WaitQueue {
     pub fn wait_interruptible<W: Waitable>(
         &self,
         peer: &AtomicU32,
-        futex: &impl Futex,
+        futex: &impl Caller,
         cpus: Processors,
         w: &mut W,
     ) -> Result<W::Done, SysError> {
@@ -150,7 +160,7 @@ impl WaitQueue {
                     Err(e) => break Err(e),
                 }
             }
-            let here = *stay.get_or_insert_with(|| self.arrive());
+            let here = *stay.get_or_insert_with(|| self.arrive(futex.me()));
             let (bed, seen) = self.lie_down(here); // 1
             lock_word::announce(peer); // 2
             match w.attempt() {
@@ -219,9 +229,14 @@ impl WaitQueue {
         result
     }
 
-    fn arrive(&self) -> Stay {
+    fn arrive(&self, me: OwnerId) -> Stay {
         match places::enter(&self.places) {
-            Some(place) => Stay::InPlace(place),
+            Some(place) => {
+                if let Some(owner) = self.owners.get(place.index()) {
+                    owner.store(me.raw(), Relaxed); // told by `places::wait`
+                }
+                Stay::InPlace(place)
+            }
             None => {
                 self.placeless.fetch_add(1, AcqRel);
                 Stay::InCrowd
@@ -291,12 +306,22 @@ impl WaitQueue {
     /// Wakes the sleeper that has waited longest. `cause` is the log record of what made it possible,
     /// 0 without a log.
     #[cold]
-    pub fn wake_one(&self, futex: &impl Futex, cause: u64) {
+    pub fn wake_one(&self, futex: &impl Caller, cause: u64) {
         self.before_choice(futex);
-        match places::choose(&self.places) {
-            Some(place) => self.rouse(futex, place, cause),
-            None => self.rouse_crowd(futex, 1, cause),
+        while let Some(place) = places::choose(&self.places) {
+            if !self.was_killed(futex, place) {
+                return self.rouse(futex, place, cause);
+            }
+            places::leave(&self.places, place);
         }
+        self.rouse_crowd(futex, 1, cause);
+    }
+
+    /// Whether whoever has this place was killed as it slept.
+    fn was_killed(&self, caller: &impl Caller, place: Place) -> bool {
+        let owner = self.owners.get(place.index());
+        let owner = owner.and_then(|o| OwnerId::from_raw(o.load(Relaxed)));
+        owner.is_some_and(|owner| caller.was_killed(owner))
     }
 
     /// Wakes everybody: end of file, broken pipe, demotion.
@@ -311,7 +336,7 @@ impl WaitQueue {
 
     /// Only one sleeper was woken, and it has left, perhaps without what it was woken for: if there is
     /// `more`, another is woken. (fs/pipe.c `wake_next_reader`, `wake_next_writer`)
-    fn pass_on(&self, futex: &impl Futex, more: bool, cause: u64) {
+    fn pass_on(&self, futex: &impl Caller, more: bool, cause: u64) {
         if more && self.anybody() {
             self.wake_one(futex, cause);
         }

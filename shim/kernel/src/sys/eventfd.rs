@@ -124,7 +124,7 @@ fn sleep<H: Host, T: Twin>(
         call,
         wait: Wait::new(k, waits::EVENTFD | f.slot()),
     };
-    let result = queue.wait_interruptible(&e.lock.word, k.host, k.host.processors(), &mut w);
+    let result = queue.wait_interruptible(&e.lock.word, k, k.host.processors(), &mut w);
     twin.let_go();
     result
 }

@@ -270,7 +270,7 @@ fn sleep<H: Host, W: Waitable>(
         End::Read => (&p.rd_wait, &p.wlock.word),
         End::Write => (&p.wr_wait, &p.rlock.word),
     };
-    let result = queue.wait_interruptible(peer, k.host, k.host.processors(), call);
+    let result = queue.wait_interruptible(peer, k, k.host.processors(), call);
     twin.let_go();
     result
 }

@@ -341,4 +341,4 @@ fn is_in(p: &Pair, mode: u32) -> Result<(), SysError> {
 }
 
 const _: () = assert!(core::mem::size_of::<Socket>() == 64);
-const _: () = assert!(core::mem::size_of::<Pair>() == 32 * 64);
+const _: () = assert!(core::mem::size_of::<Pair>() == 36 * 64);

@@ -236,7 +236,7 @@ impl Queue {
         crash_point("unix.send.unlock");
         if self.wlock.unlock(k.me, progress, k.host) {
             crash_point("unix.send.wake");
-            self.rd_wait.wake_one(k.host, cause);
+            self.rd_wait.wake_one(k, cause);
         }
     }
 
@@ -245,7 +245,7 @@ impl Queue {
         crash_point("unix.recv.unlock");
         if self.rlock.unlock(k.me, progress, k.host) {
             crash_point("unix.recv.wake");
-            self.wr_wait.wake_one(k.host, cause);
+            self.wr_wait.wake_one(k, cause);
         }
     }
 

@@ -2,7 +2,7 @@
 //! is a deadlock. With it, signals that come at any moment.
 
 use super::*;
-use crate::sync::lock_word::{OwnerId, Progress};
+use crate::sync::lock_word::Progress;
 use crate::sync::robust::{Owners, RobustLock};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
@@ -67,6 +67,16 @@ impl Owners for Alive {
     }
 
     fn is_elsewhere(&self, _: OwnerId, _: impl Fn() -> bool) -> bool {
+        false
+    }
+}
+
+impl Caller for Calls<'_> {
+    fn me(&self) -> OwnerId {
+        owner(self.who)
+    }
+
+    fn was_killed(&self, _: OwnerId) -> bool {
         false
     }
 }

@@ -52,7 +52,7 @@ pub fn pending_send<H: Host, T: Twin + RealSocket, U: UserRead>(
         Ok(None) if how.blocking == Blocking::No => Err(Errno::EAGAIN.into()),
         Ok(None) => asleep(twin, || {
             q.wr_wait
-                .wait_interruptible(&q.rlock.word, k.host, k.host.processors(), &mut w)
+                .wait_interruptible(&q.rlock.word, k, k.host.processors(), &mut w)
         }),
         Ok(Some(())) => Ok(()),
         Err(e) => Err(e),
@@ -159,7 +159,7 @@ pub fn pending_recv<H: Host, T: Twin + RealSocket>(
         None if how.blocking == Blocking::No => Err(Errno::EAGAIN.into()),
         None => asleep(twin, || {
             q.rd_wait
-                .wait_interruptible(&q.wlock.word, k.host, k.host.processors(), &mut w)
+                .wait_interruptible(&q.wlock.word, k, k.host.processors(), &mut w)
         }),
     };
     no_restart(end, timeout)

@@ -93,7 +93,7 @@ fn wait_to_recv<H: Host, T: Twin, U: UserWrite>(
         Ok(None) if how.blocking == Blocking::No => Err(Errno::EAGAIN.into()),
         Ok(None) => asleep(twin, || {
             q.rd_wait
-                .wait_interruptible(&q.wlock.word, k.host, k.host.processors(), &mut w)
+                .wait_interruptible(&q.wlock.word, k, k.host.processors(), &mut w)
         }),
         Err(e) => Err(e),
     };

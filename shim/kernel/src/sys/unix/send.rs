@@ -190,7 +190,7 @@ fn wait_to_send<H: Host, T: Twin, U: UserRead>(
     };
     let end = asleep(twin, || {
         q.wr_wait
-            .wait_interruptible(&q.rlock.word, k.host, k.host.processors(), &mut w)
+            .wait_interruptible(&q.rlock.word, k, k.host.processors(), &mut w)
     });
     let end = no_restart(end, timeout);
     let bytes = w.sent;
