@@ -33,6 +33,7 @@ use super::futex::{Futex, Signals, Slept};
 use super::lock_word::{self, OwnerId};
 use super::places::{self, Place, PLACES};
 use crate::abi::errno::{Restart, SysError};
+#[cfg(not(loom))]
 use crate::host::crash_point;
 use crate::planted::{planted, Bug};
 
@@ -444,6 +445,10 @@ fn rest(rounds: u32) {
         core::hint::spin_loop();
     }
 }
+
+/// The model does not die.
+#[cfg(loom)]
+fn crash_point(_: &str) {}
 
 #[cfg(all(test, loom))]
 mod loom_tests;
