@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::{Errno, SysError};
 use ringer_kernel::arena::{layout, pages};
+use ringer_kernel::eventfd::{Eventfd, Mode};
 use ringer_kernel::file::{self, End};
 use ringer_kernel::log::ring::{self, ring_state};
-use ringer_kernel::pipe::{self, mode};
+use ringer_kernel::pipe::{self, mode, Pipe};
 use ringer_kernel::task::{self, proc_state};
+use support::counter::Counter;
 use support::host::tsc;
 use support::{Me, Others, Sleeps, TestHost, World};
 
@@ -108,7 +110,7 @@ fn pipes_and_descriptions_get_slots_as_long_as_there_are_pages() {
     let lists = h.free_lists();
     let more = count(|| create().is_ok());
     assert_eq!(h.pipes_used.load(SeqCst), 1 + 1 + more);
-    assert_eq!((1 + 1 + more) as usize, 2 * 4096 / 896);
+    assert_eq!((1 + 1 + more) as usize, 2 * 4096 / size_of::<Pipe>());
     assert_eq!(create(), Err(Errno::ENFILE));
     assert_ne!(h.free_lists(), lists, "its slots were given back");
     let live = h.pipes_live.load(SeqCst);
@@ -124,20 +126,19 @@ fn pipes_and_descriptions_get_slots_as_long_as_there_are_pages() {
 }
 
 #[test]
-fn a_pipes_slot_that_crosses_a_page_has_both() {
+fn an_eventfds_slot_that_crosses_a_page_has_both() {
+    const BYTES: usize = size_of::<Eventfd>();
+    const _: () = assert!(!4096usize.is_multiple_of(BYTES), "no slot crosses a page");
     let world = world();
-    let me = world.enter();
-    let h = world.arena.header();
+    let made = &world.arena.header().eventfds_made;
     for _ in 0..40 {
-        let pair = world.pipe(&me, 16);
-        let made = h.pipes_made.load(SeqCst);
-        assert!(pair.slot < made);
-        assert_eq!(
-            made as usize,
-            (made as usize * 896).div_ceil(4096) * 4096 / 896
-        );
+        let counter = Counter::new(world, 0, Mode::Counter);
+        let made = made.load(SeqCst);
+        assert!(counter.file.slot() < made);
+        let pages = (made as usize * BYTES).div_ceil(4096);
+        assert_eq!(made as usize, pages * 4096 / BYTES);
     }
-    assert!(layout::PIPES.is_multiple_of(4096));
+    assert!(layout::EVENTFDS.is_multiple_of(4096));
 }
 
 #[test]
