@@ -139,8 +139,10 @@ fn flush<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Flush, there: u64) -> Op
         let len = word.end().saturating_sub(tail.off);
         let moved_before = (position(k, p, tail).wrapping_sub(there) as i64) < 0;
         if len > 0 && !moved_before {
+            if word.is_packet() && tail.off > 0 {
+                return None; // none is read in part: scribbled, too
+            }
             let page = p.page(k.arena, word)?;
-            // (A packet is never read in part.)
             if !twin.write_slot(page, word.end(), word.is_packet()) {
                 return None;
             }
