@@ -2,10 +2,11 @@
 
 use crate::procfs;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub enum Verdict {
@@ -34,9 +35,7 @@ pub fn guard_with(mut command: Command, limit: Duration, report: fn(i32) -> Stri
         .stderr(clone(&output));
     // SAFETY: two system calls, async-signal-safe, no allocation.
     unsafe { command.pre_exec(prepare_child) };
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut child = spawn(&mut command);
     let group = child.id() as i32;
 
     let in_time = ends_within(&child, limit);
@@ -59,6 +58,22 @@ pub fn guard_with(mut command: Command, limit: Duration, report: fn(i32) -> Stri
             Verdict::Hung
         },
         output: String::from_utf8_lossy(&text).into_owned() + &report,
+    }
+}
+
+/// ETXTBSY: another thread's child, forked while the program's file was written, still has it open until its own exec.
+fn spawn(command: &mut Command) -> Child {
+    let since = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(e)
+                if e.kind() == ErrorKind::ExecutableFileBusy
+                    && since.elapsed() < Duration::from_secs(10) =>
+            {
+                thread::yield_now();
+            }
+            spawned => return spawned.unwrap_or_else(|e| panic!("{command:?}: {e}")),
+        }
     }
 }
 
