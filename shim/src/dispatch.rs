@@ -183,7 +183,7 @@ pub fn plain(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         | libc::SYS_tgkill
         | libc::SYS_rt_sigqueueinfo
         | libc::SYS_rt_tgsigqueueinfo => call::kill_by_number::call(entry, nr, args),
-        libc::SYS_pidfd_send_signal => call::kill_by_number::by_pidfd(nr, args),
+        libc::SYS_pidfd_send_signal => call::kill_by_number::unless_stopping(nr, args),
         libc::SYS_exit_group => {
             crate::leaving::begin(fd);
             process::exit(entry, fd);

@@ -14,6 +14,7 @@
 
 use core::sync::atomic::Ordering::*;
 
+use ringer_kernel::abi::limits::PAGE_SIZE;
 use ringer_kernel::file::{fd_table, FileRef};
 use ringer_kernel::log::Cause;
 use ringer_kernel::seccomp::{self, Instruction};
@@ -131,7 +132,11 @@ fn reason(nr: i64, [a, b, c, ..]: [usize; 6]) -> Option<Cause> {
 /// Whether the filter at `at`, a struct sock_fprog, forbids what is needed. One that can not be read is the kernel's to refuse.
 fn forbids(at: usize) -> bool {
     const INSTRUCTION: usize = core::mem::size_of::<Instruction>();
-    let Some([len, first]) = fetch::<[usize; 2]>(at) else {
+    const PROGRAM: usize = core::mem::size_of::<[usize; 2]>();
+    if !is_there(at, PROGRAM) {
+        return false;
+    }
+    let Some([len, first]) = user::fetch::<[usize; 2]>(at) else {
         return false;
     };
     let len = len & usize::from(u16::MAX);
@@ -139,7 +144,7 @@ fn forbids(at: usize) -> bool {
         let at = first.wrapping_add(i * INSTRUCTION);
         (i < len).then(|| user::fetch::<Instruction>(at))?
     };
-    if len > seccomp::MOST || fetch::<Instruction>(first).is_none() {
+    if len == 0 || len > seccomp::MOST || !is_there(first, len * INSTRUCTION) {
         return false;
     }
     let forbids = |nr: i64, first| !seccomp::lets_through(instruction, nr as u32, first);
@@ -147,13 +152,18 @@ fn forbids(at: usize) -> bool {
         || forbids(libc::SYS_prctl, arm::PR_SET_SYSCALL_USER_DISPATCH as u32)
 }
 
-/// As [`user::fetch`], also where no handler of ringer's would see a fault: then the kernel is asked for the address first.
-fn fetch<T: Copy + Default>(at: usize) -> Option<T> {
-    let is_there = || sys!(libc::SYS_access, at, 0) != -(libc::EFAULT as isize);
-    if at == 0 || !arm::is_armed() && !is_there() {
-        return None;
-    }
-    user::fetch::<T>(at)
+/// Whether all of that memory can be read. The kernel is asked, for a byte of each page: not armed, no handler of ringer's
+/// would see a fault.
+fn is_there(at: usize, len: usize) -> bool {
+    let (me, mut byte) = (host::getpid(), 0u8);
+    let to = [&raw mut byte as usize, 1];
+    let mut pages = (at & !(PAGE_SIZE - 1)..at.saturating_add(len)).step_by(PAGE_SIZE);
+    pages.all(|page| {
+        let from = [page.max(at), 1];
+        let (to, from) = (to.as_ptr(), from.as_ptr());
+        let got = sys!(libc::SYS_process_vm_readv, me, to, 1, from, 1, 0);
+        got != -(libc::EFAULT as isize)
+    })
 }
 
 /// Not between vfork(2) and exec(2).

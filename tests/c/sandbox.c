@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -220,6 +221,20 @@ static void refused(void) {
     serve();
 }
 
+/* The memory ends in the middle of the filter, and of what tells of it. */
+static void torn(void) {
+    char *page = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    EQUAL(munmap(page + 4096, 4096), 0);
+    struct sock_filter *half = (struct sock_filter *)(page + 4096) - 2;
+    memcpy(half, few, 2 * sizeof *half);
+    EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &(struct sock_fprog){4, half}), -1);
+    EQUAL(errno, EFAULT);
+    EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, page + 4096 - 8), -1);
+    EQUAL(errno, EFAULT);
+}
+
 static const struct part parts[] = {
     {"a_few_calls_by_prctl", a_few_calls_by_prctl},
     {"a_few_calls_by_syscall", a_few_calls_by_syscall},
@@ -230,6 +245,7 @@ static const struct part parts[] = {
     {"is_killed", is_killed},
     {"first_of_all", first_of_all},
     {"refused", refused},
+    {"torn", torn},
 };
 
 PARTS(parts)

@@ -22,4 +22,5 @@ parts! { sandbox:
     is_killed
     first_of_all
     refused
+    torn
 }

@@ -96,19 +96,13 @@ pub fn call(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
     }
     kill::kernel_sends(call.pid, call.sig);
     siglog::passes(entry, (call.pid, call.tid), call.sig, call.code);
-    // (What stops nobody passes: a handler that it calls finds the program's own context.)
-    match stopping(nr, args) {
-        Some(ret) => Verdict::Done(ret),
-        None => Verdict::Pass,
-    }
+    unless_stopping(nr, args)
 }
 
-/// pidfd_send_signal(2).
-pub fn by_pidfd(nr: i64, args: [usize; 6]) -> Verdict {
-    match stopping(nr, args) {
-        Some(ret) => Verdict::Done(ret),
-        None => Verdict::Pass,
-    }
+/// What stops nobody passes: a handler that it calls finds the program's own context. (pidfd_send_signal(2) comes here
+/// at once.)
+pub fn unless_stopping(nr: i64, args: [usize; 6]) -> Verdict {
+    stopping(nr, args).map_or(Verdict::Pass, Verdict::Done)
 }
 
 /// Makes such a call, if it stops somebody of the session.

@@ -71,25 +71,32 @@ pub fn sleep<H: Host>(k: &Ctx<'_, H>, root: &'static Root, s: &Sleep) -> SysResu
         set.lock(k, root, s.index);
         if w.done().is_none() {
             unlink(k, root, set, s.mine, w);
+            w.word.store(word::IDLE, Relaxed); // V2
             given_up = Some(match end {
                 End::Signal => SysError::Restart(Restart::Sys),
                 End::Stopped => EINTR,
                 _ => Errno::EAGAIN.into(),
             });
+            log_interrupted(k, set, given_up);
         }
         set.unlock(k);
     }
     let told = w.done().and_then(|e| Errno::from_ret(-(e as isize)));
-    let failed = given_up.or(told.map(SysError::Errno));
-    if matches!(failed, Some(EINTR | SysError::Restart(_))) {
-        set.logged.put(k, Kind::SysvInterrupted, 0, (0, 0, 0));
-    }
+    let told = told.map(SysError::Errno);
+    log_interrupted(k, set, told);
+    let failed = given_up.or(told);
     w.word.store(word::IDLE, Relaxed);
     w.object.store(0, Release);
     if failed == Some(EINTR) {
         w.be_stopped(k);
     }
     failed.map_or(Ok(0), Err)
+}
+
+fn log_interrupted<H: Host>(k: &Ctx<'_, H>, set: &SemSet, failed: Option<SysError>) {
+    if matches!(failed, Some(EINTR | SysError::Restart(_))) {
+        set.logged.put(k, Kind::SysvInterrupted, 0, (0, 0, 0));
+    }
 }
 
 fn log_block<H: Host>(k: &Ctx<'_, H>, set: &SemSet, w: &'static Waiter) {
