@@ -67,7 +67,7 @@ fn ask(tls: &Tls) {
     sys!(libc::SYS_rt_sigprocmask, SIG_BLOCK, 0, &raw mut now, 8);
     // Inside the shim a signal that was noted keeps everything else away until the way out: that is not
     // the thread's mask. (Looked at afterwards: one noted in between has kept what was asked for.)
-    if tls.note.get() & pending::NOTED != 0 {
+    if tls.noted() & pending::NOTED != 0 {
         now = tls.saved_mask.get();
     }
     know(tls, now);
@@ -210,7 +210,7 @@ fn send_back(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t)
     // SAFETY: as above.
     unsafe { *frame = before | bit(sig) };
     tls.real.fetch_or(bit(sig), Relaxed);
-    tls.bounced.set(1);
+    tls.bounced.fetch_or(bit(sig), Relaxed);
     tls.named.fetch_and(!bit(sig), Relaxed);
     inbox::publish(tls);
     siglog::bounced(tls, sig);

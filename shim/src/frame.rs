@@ -197,6 +197,9 @@ pub fn deliver_over(
     let edited = unsafe { call(sig, info, &raw mut context, a.handler) } != 0;
     words.restore();
     let then = context.mask & !signal::UNBLOCKABLE;
+    if then != shown {
+        tls.edits.set(tls.edits.get().wrapping_add(1));
+    }
     siglog::returned(tls, sig, record, then);
     if edited {
         restore(tls, &mut context, then);

@@ -1,7 +1,7 @@
 //! The frames of handlers: what is in them, what may be edited, on which stack they are, and the ways
 //! to leave them. See sigaction(2), sigaltstack(2), sigsetjmp(3), makecontext(3).
 //!
-//! The programs are in tests/c: frames.c, altstack.c, jumps.c, vectors.c.
+//! The programs are in tests/c: frames.c, edits.c, altstack.c, jumps.c, vectors.c.
 
 use ringer_support::parts;
 
@@ -24,6 +24,18 @@ parts! { frames:
     rip_is_at_a_restarted_call
     rip_is_behind_an_interrupted_call
     calls_in_calls
+}
+
+parts! { edits:
+    upon_no_call
+    upon_what_is_passed_on
+    upon_what_is_served
+    upon_open
+    upon_exec_that_fails
+    upon_calls_by_name
+    upon_forks
+    upon_a_change_of_the_mask
+    never_while_blocked
 }
 
 parts! { altstack:
