@@ -1,7 +1,7 @@
 //! The frames of handlers: what is in them, what may be edited, on which stack they are, and the ways
 //! to leave them. See sigaction(2), sigaltstack(2), sigsetjmp(3), makecontext(3).
 //!
-//! The programs are in tests/c: frames.c, edits.c, altstack.c, jumps.c, vectors.c.
+//! The programs are in tests/c: frames.c, edits.c, altstack.c, jumps.c, leaps.c, vectors.c.
 
 use ringer_support::parts;
 
@@ -67,6 +67,26 @@ parts! { jumps:
     setcontext_out_of_a_handler
     swapcontext_out_of_a_handler_and_back
     pending_comes_with_the_context
+}
+
+parts! { leaps:
+    counter_read
+    counter_write
+    stream_read
+    datagram_read
+    packet_read
+    stream_write
+    datagram_write
+    queue_receive
+    queue_send
+    semaphore_down
+    semaphore_zero
+    message_receive
+    message_send
+    posix_semaphore
+    open_of_a_fifo
+    accept_of_a_connection
+    who_waits_behind
 }
 
 parts! { vectors:
