@@ -148,7 +148,7 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
 /// is armed: libc has more ways to change it than have hooks. With more threads, another one may arm the
 /// process any time.
 fn kept_out(tls: &Tls) -> u64 {
-    if arm::is_armed() || crate::hooks::has_threads() {
+    if arm::is_armed() || arm::may_come() {
         return FORCED;
     }
     let masked = tls.masked.get();
