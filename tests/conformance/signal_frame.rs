@@ -8,6 +8,8 @@ use ringer_support::parts;
 parts! { frames:
     edit_rax
     edit_rip
+    edit_r15
+    edit_rip_to_elsewhere
     edit_all
     keep_all
     red_zone
