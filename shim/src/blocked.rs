@@ -89,7 +89,17 @@ pub fn forget(tls: &Tls) {
 /// What the program believes.
 #[inline(always)]
 pub fn mask(tls: &Tls) -> u64 {
-    real(tls) | tls.named.load(Relaxed) | tls.masked.get()
+    // In this order: one that is bounced meanwhile becomes real.
+    let named = tls.named.load(Relaxed);
+    compiler_fence(SeqCst);
+    named | real(tls) | tls.masked.get()
+}
+
+/// What is not in the mask of a trap's frame: also what has been bounced since the trap began.
+pub fn not_real(tls: &Tls) -> u64 {
+    let named = tls.named.load(Relaxed);
+    compiler_fence(SeqCst);
+    named | tls.bounced.load(Relaxed) | tls.masked.get()
 }
 
 fn change(how: usize, which: u64) {

@@ -34,7 +34,7 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
         return Verdict::errno(libc::EINVAL);
     }
     let tls = tls();
-    let now = frame.mask() | tls.named.load(Relaxed) | tls.masked.get();
+    let now = frame.mask() | blocked::not_real(tls);
     let mut next = now;
     if set != 0 {
         let Some(set) = user::fetch::<u64>(set) else {
