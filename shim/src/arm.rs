@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 use crate::call::{mask, truth};
 use crate::entry::Entry;
 use crate::gate::{self, sys};
+use crate::hooks::has_threads;
 use crate::pending;
 use crate::signal;
 use crate::tls::{tls, Tls};
@@ -37,6 +38,11 @@ static EARLY: [AtomicPtr<u8>; EARLY_THREADS] =
 
 pub fn is_armed() -> bool {
     ARMED.load(Acquire) == 2
+}
+
+/// Whether another thread may arm this process any time.
+pub fn may_come() -> bool {
+    has_threads() && ARMED.load(Acquire) != 3
 }
 
 /// Blocks every signal that can be blocked, except the forced ones. The mask before.

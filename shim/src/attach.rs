@@ -156,7 +156,7 @@ pub fn attach() -> bool {
         begin();
     }
     // Armed, or soon to be by another thread: the forced signals are in no real mask.
-    if arm::is_armed() || crate::hooks::has_threads() {
+    if arm::is_armed() || arm::may_come() {
         arm::virtualise_mask(tls(), mask);
     } else {
         arm::set_mask(mask);

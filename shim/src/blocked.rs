@@ -67,7 +67,7 @@ fn ask(tls: &Tls) {
     sys!(libc::SYS_rt_sigprocmask, SIG_BLOCK, 0, &raw mut now, 8);
     // Inside the shim a signal that was noted keeps everything else away until the way out: that is not
     // the thread's mask. (Looked at afterwards: one noted in between has kept what was asked for.)
-    if tls.note.get() & pending::NOTED != 0 {
+    if tls.noted() & pending::NOTED != 0 {
         now = tls.saved_mask.get();
     }
     know(tls, now);
@@ -89,7 +89,17 @@ pub fn forget(tls: &Tls) {
 /// What the program believes.
 #[inline(always)]
 pub fn mask(tls: &Tls) -> u64 {
-    real(tls) | tls.named.load(Relaxed) | tls.masked.get()
+    // In this order: one that is bounced meanwhile becomes real.
+    let named = tls.named.load(Relaxed);
+    compiler_fence(SeqCst);
+    named | real(tls) | tls.masked.get()
+}
+
+/// What is not in the mask of a trap's frame: also what has been bounced since the trap began.
+pub fn not_real(tls: &Tls) -> u64 {
+    let named = tls.named.load(Relaxed);
+    compiler_fence(SeqCst);
+    named | tls.bounced.load(Relaxed) | tls.masked.get()
 }
 
 fn change(how: usize, which: u64) {
@@ -210,7 +220,7 @@ fn send_back(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t)
     // SAFETY: as above.
     unsafe { *frame = before | bit(sig) };
     tls.real.fetch_or(bit(sig), Relaxed);
-    tls.bounced.set(1);
+    tls.bounced.fetch_or(bit(sig), Relaxed);
     tls.named.fetch_and(!bit(sig), Relaxed);
     inbox::publish(tls);
     siglog::bounced(tls, sig);

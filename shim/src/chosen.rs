@@ -8,7 +8,7 @@
 use crate::pending::{self, bit};
 use crate::signal::{reinstall, rip_of};
 use crate::tls::{Siginfo, Tls};
-use crate::{host, procfs, trap};
+use crate::{edge, host, procfs};
 
 /// Signals that the kernel itself sends to the process: the alarm's, the terminal's.
 const BY_KERNEL: u64 = bit(libc::SIGALRM)
@@ -37,7 +37,7 @@ pub unsafe fn is_given_to_main(
     let rip = unsafe { rip_of(uc) };
     // SAFETY: as above; the register is this thread's.
     let rip = unsafe { *rip } as usize;
-    trap::is_entrance(rip) && tls.in_vfork.get() == 0 && give(sig, info)
+    edge::is_entrance(rip) && tls.in_vfork.get() == 0 && give(sig, info)
 }
 
 #[cold]

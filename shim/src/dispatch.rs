@@ -8,11 +8,10 @@ use crate::call::{
     process, ready, socket, sysv, sysv_proc, transfer,
 };
 use crate::entry::{Entry, Verdict};
-use crate::gate;
 use crate::gate::sys;
 use crate::observe::io::Moved;
 use crate::signal;
-use crate::{adopt, demotion, peer, quit, user};
+use crate::{adopt, demotion, peer, quit, trap, user};
 
 /// The trapped thread's registers: a signal frame that only its handler sees.
 pub struct Frame {
@@ -109,11 +108,10 @@ pub fn call(entry: &Entry, frame: &mut Frame) -> Verdict {
         libc::SYS_rt_sigreturn => {
             // The frame that the program's handler was called on, above this one.
             let uc = frame.sp();
-            entry.tls.depth.set(entry.tls.depth.get() - 1);
             // SAFETY: the program ends a handler there: its stack pointer is at the ucontext.
             unsafe { mask::sigreturn(entry.tls, uc) };
-            // SAFETY: as above.
-            unsafe { gate::sigreturn_to(uc) }
+            // SAFETY: as above. What was noted in this trap comes when that frame is left, with its mask.
+            unsafe { trap::end(uc as *mut libc::ucontext_t) }
         }
         libc::SYS_rt_sigprocmask => mask::rt_sigprocmask(frame),
         libc::SYS_rt_sigaction => mask::rt_sigaction(frame),

@@ -4,6 +4,7 @@
 //! `Ctx` is only made from an `Entry`: so no handler of the program ever runs inside a lock.
 
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{compiler_fence, Ordering};
 
 use ringer_kernel::log::{layer, Log};
@@ -64,6 +65,14 @@ impl Entry {
         }
     }
 
+    /// A trap, which has counted already, and leaves by its end: see edge.rs.
+    pub fn of_trap(tls: &'static Tls) -> ManuallyDrop<Entry> {
+        ManuallyDrop::new(Entry {
+            tls,
+            _not_send: PhantomData,
+        })
+    }
+
     /// Leaves the shim; a noted signal is delivered now.
     #[inline(always)]
     pub fn leave(self) -> Delivered {
@@ -73,7 +82,7 @@ impl Entry {
         let depth = tls.depth.get() - 1;
         tls.depth.set(depth);
         compiler_fence(Ordering::SeqCst);
-        if depth == 0 && tls.note.get() != 0 {
+        if depth == 0 && tls.noted() != 0 {
             return signal::deliver_noted(tls);
         }
         Delivered::Nothing
@@ -122,7 +131,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let depth = self.tls.depth.get() - 1;
         self.tls.depth.set(depth);
-        if depth == 0 && self.tls.note.get() != 0 {
+        if depth == 0 && self.tls.noted() != 0 {
             signal::deliver_noted(self.tls);
         }
     }

@@ -17,7 +17,7 @@ use crate::gate::{self, sys};
 use crate::inbox;
 use crate::siglog;
 use crate::signal::{self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SIG_IGN};
-use crate::tls::Tls;
+use crate::tls::{tls, Tls};
 
 /// struct ucontext, as the kernel writes and reads it: what is behind it in libc's is not.
 /// (arch/x86/include/uapi/asm/{ucontext,sigcontext}.h)
@@ -53,20 +53,24 @@ const EFLAGS: u64 = 0x202;
 
 const REGISTERS: i32 = 40;
 
-/// Calls `handler(sig, info, context)` with the context of the return from here in `context`. What
-/// the convention keeps is on the stack below, so that the return needs nothing but that. Whether
-/// the handler has changed the context: 0 no, 1 yes.
+/// A context, and whose it is.
+#[repr(C)]
+struct Pushed {
+    context: Context,
+    sig: i32,
+    /// The log's, of the handler's beginning.
+    record: (u64, u64),
+}
+
+/// Calls `handler(sig, info, context)` with the context of the return from here in `pushed`. What
+/// the convention keeps is on the stack below, so that the return needs nothing but that: a handler that edits one of these
+/// registers edits nothing. If it has edited where it returns to, the kernel goes on from there.
 ///
 /// # Safety
 ///
-/// `context` is a `Context`; `handler` takes what a signal handler takes.
+/// `handler` takes what a signal handler takes.
 #[unsafe(naked)]
-unsafe extern "C" fn call(
-    sig: i32,
-    info: *mut Siginfo,
-    context: *mut Context,
-    handler: usize,
-) -> u64 {
+unsafe extern "C" fn call(sig: i32, info: *mut Siginfo, pushed: *mut Pushed, handler: usize) {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -86,33 +90,14 @@ unsafe extern "C" fn call(
         "mov qword ptr [rdx + {regs} + 8*16], rax",
         "xor eax, eax",
         "call rcx",
-        "mov rdx, qword ptr [rsp]",
+        "mov rdi, qword ptr [rsp]",
         "lea rcx, [rip + 2f]",
-        "sub rcx, qword ptr [rdx + {regs} + 8*16]",
+        "sub rcx, qword ptr [rdi + {regs} + 8*16]",
         "mov rax, rsp",
-        "sub rax, qword ptr [rdx + {regs} + 8*15]",
+        "sub rax, qword ptr [rdi + {regs} + 8*15]",
         "or rax, rcx",
-        "mov rcx, r12",
-        "sub rcx, qword ptr [rdx + {regs} + 8*4]",
-        "or rax, rcx",
-        "mov rcx, r13",
-        "sub rcx, qword ptr [rdx + {regs} + 8*5]",
-        "or rax, rcx",
-        "mov rcx, r14",
-        "sub rcx, qword ptr [rdx + {regs} + 8*6]",
-        "or rax, rcx",
-        "mov rcx, r15",
-        "sub rcx, qword ptr [rdx + {regs} + 8*7]",
-        "or rax, rcx",
-        "mov rcx, rbp",
-        "sub rcx, qword ptr [rdx + {regs} + 8*10]",
-        "or rax, rcx",
-        "mov rcx, rbx",
-        "sub rcx, qword ptr [rdx + {regs} + 8*11]",
-        "or rax, rcx",
-        "setne al",
-        "movzx eax, al",
-        "2:", // the context's own way back comes here with rax as it is there: 0
+        "jnz 3f",
+        "2:",
         "add rsp, 8",
         "pop r15",
         "pop r14",
@@ -121,7 +106,11 @@ unsafe extern "C" fn call(
         "pop rbp",
         "pop rbx",
         "ret",
+        "3:", // the stack from here on is as the context has it
+        "call {restore}",
+        "ud2",
         regs = const REGISTERS,
+        restore = sym restore,
     )
 }
 
@@ -185,22 +174,27 @@ pub fn deliver_over(
     }
     let mut fp = FpState([const { MaybeUninit::uninit() }; 64]);
     fp.save();
-    let mut context = Context::new(shown, altstack(tls), &mut fp);
+    let mut pushed = Pushed {
+        context: Context::new(shown, altstack(tls), &mut fp),
+        sig,
+        record: (0, 0),
+    };
     if during != blocked::mask(tls) {
         blocked::set(tls, during);
     }
     // Linux pushes the next frame on top of this one before any handler runs.
     inbox::deliver(tls);
-    let record = siglog::handler(tls, sig, info, a.handler, cause);
+    pushed.record = siglog::handler(tls, sig, info, a.handler, cause);
     let words = ControlWords::begin();
     // SAFETY: the program gave this address to sigaction(2); the frame is whole.
-    let edited = unsafe { call(sig, info, &raw mut context, a.handler) } != 0;
+    unsafe { call(sig, info, &raw mut pushed, a.handler) };
     words.restore();
+    let (context, record) = (&pushed.context, pushed.record);
     let then = context.mask & !signal::UNBLOCKABLE;
-    siglog::returned(tls, sig, record, then);
-    if edited {
-        restore(tls, &mut context, then);
+    if then != shown {
+        tls.edits.set(tls.edits.get().wrapping_add(1));
     }
+    siglog::returned(tls, sig, record, then);
     if context.stack != tls.altstack.get() {
         set_altstack(tls, context.stack);
     }
@@ -253,9 +247,18 @@ impl ControlWords {
     }
 }
 
-/// The handler has edited the context: the kernel goes on from there.
+/// The handler has edited where it returns to: the kernel goes on from there.
 #[cold]
-fn restore(tls: &Tls, context: &mut Context, mask: u64) -> ! {
+unsafe extern "C" fn restore(pushed: *mut Pushed) -> ! {
+    let tls = tls();
+    // SAFETY: of `call`'s caller, who waits for it.
+    let Pushed {
+        context,
+        sig,
+        record,
+    } = unsafe { &mut *pushed };
+    let mask = context.mask & !signal::UNBLOCKABLE;
+    siglog::returned(tls, *sig, *record, mask);
     blocked::set(tls, mask);
     inbox::send_at_return(tls, mask);
     context.mask = blocked::real(tls);

@@ -1,12 +1,13 @@
 //! The gate: every `syscall` instruction that the shim executes, in one range of code that
 //! Syscall User Dispatch lets through. The shim never makes a system call through libc.
 //!
-//! Three of its routines are known to the signal handlers by their addresses:
+//! Four of its routines are known to the signal handlers by their addresses:
 //!
 //! - the futex wait's window: from "is a signal noted?" to the `syscall` itself. A handler that
 //!   finds the program counter there moves it to the EINTR exit, so no signal is slept over;
 //! - the copy loop: a fault in it is answered with "EFAULT" instead of a crash;
-//! - the restorer, which ends signal handlers.
+//! - the restorer, which ends signal handlers;
+//! - the end of a trap: see edge.rs.
 
 use core::arch::global_asm;
 
@@ -77,6 +78,35 @@ ringer_sigreturn_to:
     mov rsp, rdi
     mov eax, 15
     syscall
+    ud2
+
+    # rt_sigreturn on the trap's frame whose ucontext is at rdi, unless something has come that is to go into
+    # it: see edge.rs. (The stack below is given up.)
+    .globl ringer_trap_end
+    .hidden ringer_trap_end
+    .type ringer_trap_end,@function
+    .globl ringer_trap_window
+    .hidden ringer_trap_window
+    .globl ringer_trap_counted
+    .hidden ringer_trap_counted
+    .globl ringer_trap_window_end
+    .hidden ringer_trap_window_end
+    .globl ringer_trap_again
+    .hidden ringer_trap_again
+ringer_trap_end:
+    mov rsp, rdi
+    mov rax, qword ptr [rip + ringer_tls@GOTTPOFF]
+ringer_trap_window:
+    mov ecx, dword ptr fs:[rax + {note}]
+    or rcx, qword ptr fs:[rax + {bounced}]
+    jnz ringer_trap_again
+    dec dword ptr fs:[rax + {depth}]
+ringer_trap_counted:
+    mov eax, 15
+    syscall
+ringer_trap_window_end:
+ringer_trap_again:
+    call {end}
     ud2
 
     # (nr, a, b, c, d, e): clone or clone3 with a stack of its own. The top of the new stack has
@@ -203,7 +233,11 @@ ringer_copy_fault:
     .text
 "#,
     started = sym crate::call::process::thread_started,
+    end = sym crate::trap::end,
     back = const core::mem::offset_of!(crate::tls::Tls, back),
+    note = const core::mem::offset_of!(crate::tls::Tls, note),
+    bounced = const core::mem::offset_of!(crate::tls::Tls, bounced),
+    depth = const core::mem::offset_of!(crate::tls::Tls, depth),
 );
 
 extern "C" {
@@ -231,6 +265,7 @@ extern "C" {
     ) -> isize;
     fn ringer_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
     fn ringer_sigreturn_to(ucontext: usize) -> !;
+    fn ringer_trap_end(ucontext: usize) -> !;
     fn ringer_clone_thread(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize;
     pub fn ringer_restore_rt();
 }
@@ -324,6 +359,16 @@ pub fn fault_exit(rip: usize) -> Option<usize> {
 pub unsafe fn sigreturn_to(ucontext: usize) -> ! {
     // SAFETY: the caller's.
     unsafe { ringer_sigreturn_to(ucontext) }
+}
+
+/// Leaves a trap: everything is restored from its frame, once nothing is noted.
+///
+/// # Safety
+///
+/// `ucontext` is the address of the ucontext of a live signal frame of this thread, and the trap counts in `depth`.
+pub unsafe fn trap_end(ucontext: usize) -> ! {
+    // SAFETY: the caller's.
+    unsafe { ringer_trap_end(ucontext) }
 }
 
 /// clone or clone3 whose child has a stack of its own, prepared as the assembly says.

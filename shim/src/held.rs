@@ -10,7 +10,7 @@ use ringer_kernel::signal::SIGRTMIN;
 use crate::pending::{bit, HELD};
 use crate::signal::{self, KSigaction, SA_NODEFER, SA_ONSTACK, UNBLOCKABLE};
 use crate::tls::{Siginfo, Tls};
-use crate::{arm, blocked, frame};
+use crate::{arm, blocked, frame, pass};
 
 /// Keeps `sig`, which the kernel has just delivered with this action. `false`: its handler can not be called
 /// without the kernel, or another is kept.
@@ -21,7 +21,7 @@ pub fn keep(tls: &Tls, sig: i32, info: &Siginfo, a: &KSigaction) -> bool {
     }
     tls.held_info.set(*info);
     tls.held.set(sig);
-    tls.note.set(tls.note.get() | HELD);
+    tls.add_note(HELD);
     true
 }
 
@@ -58,16 +58,20 @@ pub fn deliver(tls: &Tls, mask: u64) {
     frame::deliver_over(tls, sig, &mut info, &a, 0, (shown, shown));
 }
 
-/// On the way out of a trap, outside the shim, all blocked: calls the handler upon the trap's frame, which is
+/// On the way out of a trap, all blocked: calls the handler, outside the shim, upon the trap's frame, which is
 /// as the program made the call, or has its result.
 pub fn deliver_upon(tls: &Tls, uc: *mut libc::ucontext_t) {
     // SAFETY: the trap's own frame, live until it returns.
+    unsafe { pass::show_program(tls, uc) };
+    // SAFETY: as above.
     let mask = unsafe { signal::uc_mask(uc) };
     // SAFETY: as above.
     let mask = unsafe { *mask };
     if let Some((sig, mut info, a)) = take(tls) {
+        let depth = tls.depth.replace(0);
         arm::set_mask(during(sig, &a, mask) & !arm::FORCED);
         signal::call_handler(tls, sig, &raw mut info, uc, &a);
+        tls.depth.set(depth);
     }
 }
 

@@ -37,7 +37,7 @@ impl Futex for Shim {
         let ret = gate::futex_wait(note, word.as_ptr(), value, &timeout);
         // After a pthread_cancel(3) every wake-up is a chance to see it: the call is left, and
         // made again if this thread is not the one.
-        if signals == Signals::End && (tls().note.get() != 0 || crate::hooks::cancelling()) {
+        if signals == Signals::End && (tls().noted() != 0 || crate::hooks::cancelling()) {
             return Slept::Signal;
         }
         if ret == -(libc::ETIMEDOUT as isize) {

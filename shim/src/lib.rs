@@ -46,6 +46,7 @@ mod chosen;
 mod crash;
 mod demotion;
 mod dispatch;
+mod edge;
 mod entry;
 mod env;
 mod exposure;

@@ -171,10 +171,10 @@ pub fn keep(tls: &Tls, sig: i32, info: &Siginfo, passed_on: bool) {
 /// A sent signal that came inside the shim: it is delivered on the way out.
 pub fn note(tls: &Tls, sig: i32, info: &Siginfo, restart: bool) {
     keep_own(tls, sig, info);
-    if tls.note.get() == 0 {
+    if tls.noted() == 0 {
         tls.restart.set(u32::from(restart));
     }
-    tls.note.set(tls.note.get() | FORCED_DUE);
+    tls.add_note(FORCED_DUE);
 }
 
 /// Everything in `which` that is kept is sent once more, to this thread, with its own siginfo. Of
@@ -252,7 +252,7 @@ pub fn discard(sig: i32) {
 /// A forked child inherits nothing that is pending.
 pub fn forget(tls: &Tls) {
     tls.pending.set(0);
-    tls.note.set(tls.note.get() & !FORCED_DUE);
+    tls.note.fetch_and(!FORCED_DUE, Relaxed);
     for slot in &SHARED {
         slot.state.store(0, Relaxed);
     }
@@ -343,7 +343,7 @@ pub fn restore_info(info: &mut Siginfo) -> bool {
 
 /// On the way out of the shim.
 pub fn stop_if_told(tls: &Tls) {
-    if tls.note.get() & STOP != 0 {
+    if tls.noted() & STOP != 0 {
         crate::siblings::park();
     }
 }

@@ -25,7 +25,7 @@ use crate::dispatch::{self, Frame};
 use crate::entry::{Entry, Verdict};
 use crate::gate::sys;
 use crate::hooks::has_threads;
-use crate::pending::{HELD, NOTED};
+use crate::pending::HELD;
 use crate::signal::KSigaction;
 use crate::tls::{tls, Tls};
 use crate::{arm, attach, blocked, blockers, demotion, fresh, host, inbox, pending, signal};
@@ -210,12 +210,7 @@ fn leave(entry: &Entry, cause: Cause) {
 /// `mask`. Until then everything is blocked.
 fn disarm(tls: &Tls, mask: u64) -> u64 {
     arm::block_all();
-    let noted = tls.note.replace(0);
-    let mask = match noted & NOTED {
-        0 => mask,
-        _ => tls.saved_mask.get(),
-    };
-    if noted & HELD != 0 {
+    if tls.take_note() & HELD != 0 {
         let (sig, info) = (tls.held.replace(0), tls.held_info.get());
         blocked::resend(sig, &raw const info, true);
     }

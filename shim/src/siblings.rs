@@ -7,7 +7,7 @@
 
 use crate::gate::sys;
 use crate::tls::Tls;
-use crate::{arm, attach, host, leaving, pending, procfs, signal};
+use crate::{arm, attach, edge, host, leaving, pending, procfs, signal};
 
 /// Then the process leaves as by SIGKILL, and what it held is cleaned up by whoever finds it dead.
 const PATIENCE_NS: u64 = 200_000_000;
@@ -63,10 +63,12 @@ pub fn is_to_stop() -> bool {
 
 /// In the handler, on its frame.
 pub fn obey(tls: &Tls, uc: *mut libc::ucontext_t) {
+    // SAFETY: the kernel's frame, live as the handler runs.
+    unsafe { edge::is_met(tls, uc) };
     if tls.depth.get() == 0 {
         park();
     }
-    tls.note.set(tls.note.get() | pending::STOP);
+    tls.add_note(pending::STOP);
     // SAFETY: the kernel's frame, live as the handler runs.
     unsafe { signal::end_wait(uc) };
 }

@@ -19,7 +19,7 @@ use crate::gate::{self, sys};
 use crate::pass;
 use crate::pending::{self, bit, FORCED_DUE, NOTED};
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, chosen, held, inbox, siglog, stacked, stubs};
+use crate::{blocked, chosen, edge, held, inbox, siglog, stacked, stubs};
 
 /// `struct kernel_sigaction` of the system call.
 #[repr(C)]
@@ -246,16 +246,17 @@ pub extern "C" fn trampoline(sig: i32, info: *mut Siginfo, uc: *mut libc::uconte
     if unsafe { chosen::is_given_to_main(tls, sig, info, uc) } {
         return;
     }
+    // SAFETY: as above.
+    let at_an_edge = unsafe { edge::is_met(tls, uc) };
     if blocked::bounce(tls, sig, info, uc) {
         return;
     }
-    if tls.depth.get() > 0 {
+    if at_an_edge || tls.depth.get() > 0 {
         note(tls, sig, info, uc);
         return;
     }
     let a = stubs::action(sig as usize, stub);
-    // SAFETY: as above.
-    unsafe { stacked::upon(uc, || call_handler(tls, sig, info, uc, &a)) };
+    call_handler(tls, sig, info, uc, &a);
 }
 
 /// Calls the program's handler, that of `a`, with dispatch on whatever it interrupted, and with its own view of
@@ -418,7 +419,7 @@ fn note(tls: &Tls, sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     if !held::keep(tls, sig, &info, &a) {
         blocked::resend(sig, &raw const info, true);
     }
-    tls.note.set(tls.note.get() | NOTED);
+    tls.add_note(NOTED);
     // SAFETY: as above.
     unsafe { end_wait(uc) };
 }
@@ -471,7 +472,7 @@ pub unsafe fn register_of(uc: *mut libc::ucontext_t, register: i32) -> *mut i64 
 pub fn deliver_noted(tls: &Tls) -> Delivered {
     pending::stop_if_told(tls);
     let restart = tls.restart.get() != 0;
-    let noted = tls.note.replace(0);
+    let noted = tls.take_note();
     if noted & NOTED != 0 {
         held::deliver(tls, tls.saved_mask.get());
     }
@@ -482,18 +483,11 @@ pub fn deliver_noted(tls: &Tls) -> Delivered {
 }
 
 /// On the way out of a trap: the noted signals are delivered when the trap's frame is left, where
-/// the program made the call. Whether the call is to be made again.
-pub fn deliver_at(tls: &Tls, uc: *mut libc::ucontext_t) -> bool {
+/// the program made the call, with the frame's mask. Whether the call is to be made again.
+pub fn deliver_at(tls: &Tls) -> bool {
     pending::stop_if_told(tls);
     let restart = tls.restart.get() != 0;
-    let noted = tls.note.replace(0);
-    if noted & NOTED != 0 {
-        // SAFETY: the trap's own frame, live until it returns.
-        let mask = unsafe { uc_mask(uc) };
-        // SAFETY: as above.
-        unsafe { *mask = tls.saved_mask.get() };
-    }
-    if noted & FORCED_DUE != 0 {
+    if tls.take_note() & FORCED_DUE != 0 {
         pending::send_at_return(tls);
     }
     restart

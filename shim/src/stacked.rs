@@ -2,7 +2,7 @@
 
 use crate::arm::FORCED;
 use crate::pending::bit;
-use crate::tls::Siginfo;
+use crate::signal::KSigaction;
 use crate::{signal, stubs, trap};
 
 /// No more frames than there are signals.
@@ -45,28 +45,10 @@ pub unsafe fn below(mut uc: *mut libc::ucontext_t) -> Option<Below> {
     let mut found: Option<Below> = None;
     for _ in 0..MOST {
         // SAFETY: the caller's; or a frame that the kernel has pushed before that one.
-        let rip = unsafe { signal::rip_of(uc) };
-        // SAFETY: as above; the register is this thread's.
-        let rip = unsafe { *rip } as usize;
-        // If a handler begins there, its arguments are in place: number, siginfo and frame.
-        // SAFETY: as above.
-        let info = unsafe { signal::register_of(uc, libc::REG_RSI) };
-        // SAFETY: as above.
-        let info = unsafe { *info } as *const Siginfo;
-        // SAFETY: as above.
-        let forced = || unsafe { trap::is_forced_frame(rip, info) };
-        let stub = stubs::number_of(rip);
-        if stub.is_none() && !forced() {
+        let Some(begin) = (unsafe { Begin::at(uc) }) else {
             break;
-        }
-        // SAFETY: as above.
-        let sig = unsafe { signal::register_of(uc, libc::REG_RDI) };
-        // SAFETY: as above.
-        let sig = unsafe { *sig } as i32;
-        let a = stub.map_or_else(
-            || signal::action(sig as usize),
-            |stub| stubs::action(sig as usize, stub),
-        );
+        };
+        let (sig, a) = (begin.sig, begin.action());
         let own = if a.flags & signal::SA_NODEFER == 0 {
             bit(sig)
         } else {
@@ -74,10 +56,7 @@ pub unsafe fn below(mut uc: *mut libc::ucontext_t) -> Option<Below> {
         };
         let unknown = if sig == libc::SIGSYS { !0 } else { FORCED };
         let masked = (a.mask | own) & unknown;
-        // SAFETY: as above.
-        let next = unsafe { signal::register_of(uc, libc::REG_RDX) };
-        // SAFETY: as above.
-        uc = unsafe { *next } as *mut libc::ucontext_t;
+        uc = begin.frame;
         let frame = found.map_or(uc as usize, |found| found.frame);
         let masked = masked | found.map_or(0, |found| found.masked);
         found = Some(Below { masked, frame });
@@ -85,53 +64,63 @@ pub unsafe fn below(mut uc: *mut libc::ucontext_t) -> Option<Below> {
     found
 }
 
-/// Runs the handler of this frame. Where it came a trap may just have begun: natively there would be nothing in between,
-/// so if it leaves another mask, that is the one which the trap returns to.
+/// The lowest of those frames: it has interrupted something that has begun.
 ///
 /// # Safety
 ///
 /// As [`signal::uc_mask`].
-pub unsafe fn upon(uc: *mut libc::ucontext_t, handler: impl FnOnce()) {
-    // SAFETY: the caller's.
-    let trap = unsafe { trap_below(uc) };
-    // SAFETY: as above.
-    let mask = unsafe { signal::uc_mask(uc) };
-    // SAFETY: as above.
-    let before = unsafe { *mask };
-    handler();
-    // SAFETY: as above.
-    let then = unsafe { *mask };
-    if let Some(trap) = trap.filter(|_| then != before) {
-        // SAFETY: the trap's frame, which the kernel has pushed before this one.
-        let mask = unsafe { signal::uc_mask(trap) };
-        // SAFETY: as above.
-        unsafe { *mask = then };
+#[inline(always)]
+pub unsafe fn lowest(mut uc: *mut libc::ucontext_t) -> *mut libc::ucontext_t {
+    for _ in 0..MOST {
+        // SAFETY: the caller's; or a frame that the kernel has pushed before that one.
+        match unsafe { Begin::at(uc) } {
+            Some(begin) => uc = begin.frame,
+            None => break,
+        }
     }
+    uc
 }
 
-/// The frame of the trap whose beginning this one has interrupted.
-///
-/// # Safety
-///
-/// As [`signal::uc_mask`].
-unsafe fn trap_below(uc: *mut libc::ucontext_t) -> Option<*mut libc::ucontext_t> {
-    // SAFETY: the caller's.
-    let rip = unsafe { signal::rip_of(uc) };
-    // SAFETY: as above; the register is this thread's.
-    let rip = unsafe { *rip } as usize;
-    if !trap::is_entrance(rip) {
-        return None;
+/// A handler that begins where a frame was pushed.
+struct Begin {
+    sig: i32,
+    /// `None`: a forced signal's.
+    stub: Option<usize>,
+    /// Its own frame: the ucontext.
+    frame: *mut libc::ucontext_t,
+}
+
+impl Begin {
+    /// # Safety
+    ///
+    /// As [`signal::uc_mask`].
+    #[inline(always)]
+    unsafe fn at(uc: *mut libc::ucontext_t) -> Option<Begin> {
+        // SAFETY: the caller's.
+        let rip = unsafe { signal::rip_of(uc) };
+        // SAFETY: as above; the register is this thread's.
+        let rip = unsafe { *rip } as usize;
+        let stub = stubs::number_of(rip);
+        // SAFETY: the caller's.
+        if stub.is_none() && !unsafe { trap::is_forced_frame(rip, uc) } {
+            return None;
+        }
+        // Its arguments are in place: number, siginfo and frame.
+        // SAFETY: the caller's.
+        let sig = unsafe { signal::register_of(uc, libc::REG_RDI) };
+        // SAFETY: as above.
+        let sig = unsafe { *sig } as i32;
+        // SAFETY: as above.
+        let frame = unsafe { signal::register_of(uc, libc::REG_RDX) };
+        // SAFETY: as above.
+        let frame = unsafe { *frame } as *mut libc::ucontext_t;
+        Some(Begin { sig, stub, frame })
     }
-    // A handler begins there, so its arguments are in place.
-    // SAFETY: as above.
-    let info = unsafe { signal::register_of(uc, libc::REG_RSI) };
-    // SAFETY: as above.
-    let info = unsafe { *info } as *const Siginfo;
-    // SAFETY: as above.
-    let trap = unsafe { signal::register_of(uc, libc::REG_RDX) };
-    // SAFETY: as above.
-    let trap = unsafe { *trap } as *mut libc::ucontext_t;
-    // SAFETY: that frame's own.
-    let sent = unsafe { trap::is_forced_frame(rip, info) };
-    (!sent).then_some(trap)
+
+    fn action(&self) -> KSigaction {
+        self.stub.map_or_else(
+            || signal::action(self.sig as usize),
+            |stub| stubs::action(self.sig as usize, stub),
+        )
+    }
 }

@@ -5,7 +5,7 @@ use core::arch::{asm, global_asm};
 use core::cell::Cell;
 use core::cell::UnsafeCell;
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ringer_kernel::file::{Head, OpenFile};
 use ringer_kernel::log::ring::Writer;
@@ -66,8 +66,8 @@ pub struct Tls {
     pub borrowing: Cell<u8>,
     /// How deep in the shim: above 0, signals are only noted.
     pub depth: Cell<u32>,
-    /// Signals are noted: bits of pending.rs. Read by the gate's futex window.
-    pub note: Cell<u32>,
+    /// Signals are noted: bits of pending.rs. Read by the gate's futex window, and where a trap ends.
+    pub note: AtomicU32,
     /// OwnerId, 0 before registration.
     pub owner: Cell<u32>,
     /// Slot in the task table.
@@ -123,9 +123,8 @@ pub struct Tls {
     pub in_hand_private: Cell<u32>,
     /// How often a handler has edited the mask in its frame.
     pub edits: Cell<u32>,
-    /// One has come that was blocked by name only, and a trap may not have seen it yet.
-    pub bounced: Cell<u32>,
-    _end: Cell<u32>,
+    /// Signals that have come although they were blocked by name, and that a trap may not have seen yet.
+    pub bounced: AtomicU64,
     /// Where a call that the program makes itself goes on: see pass.rs.
     pub back: Cell<u64>,
     /// The number of the last one.
@@ -161,6 +160,21 @@ pub fn tls() -> &'static Tls {
 impl Tls {
     pub fn owner_id(&self) -> Option<OwnerId> {
         OwnerId::from_raw(self.owner.get())
+    }
+
+    /// What is noted: see `note`.
+    #[inline(always)]
+    pub fn noted(&self) -> u32 {
+        self.note.load(Relaxed)
+    }
+
+    /// (A signal of another kind may be noted in the midst of it.)
+    pub fn add_note(&self, bits: u32) {
+        self.note.fetch_or(bits, Relaxed);
+    }
+
+    pub fn take_note(&self) -> u32 {
+        self.note.swap(0, Relaxed)
     }
 
     pub fn is_armed(&self) -> bool {

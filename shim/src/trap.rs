@@ -1,5 +1,7 @@
 //! Layer III: SIGSYS from Syscall User Dispatch, and the two faults that copies may meet.
 
+use core::sync::atomic::{compiler_fence, Ordering::SeqCst};
+
 use ringer_kernel::log::layer;
 use ringer_kernel::task::Task;
 
@@ -13,11 +15,10 @@ use crate::signal::{
     self, KSigaction, SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_RESTORER, SA_SIGINFO,
 };
 use crate::tls::{tls, Siginfo, Tls};
-use crate::{blocked, held};
-use crate::{siblings, stacked};
+use crate::{blocked, edge, held, siblings, stacked};
 
 /// si_code of a dispatched system call. (include/uapi/asm-generic/siginfo.h)
-const SYS_USER_DISPATCH: i32 = 2;
+pub const SYS_USER_DISPATCH: i32 = 2;
 
 /// Installs ringer's handlers of SIGSYS, SIGSEGV and SIGBUS; the program's become virtual.
 pub fn install() {
@@ -33,7 +34,7 @@ pub fn install() {
 /// The real action of a forced signal, with the program's choices where they matter.
 pub fn install_for(sig: usize, program: &KSigaction) {
     let handler = if sig == libc::SIGSYS as usize {
-        on_sigsys as *const () as usize
+        edge::handler()
     } else {
         on_fault as *const () as usize
     };
@@ -67,22 +68,17 @@ unsafe fn si_code(info: *const Siginfo) -> i32 {
     unsafe { *third }
 }
 
-extern "C" fn on_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
-    // SAFETY: the kernel's frame.
-    if unsafe { si_code(info) } != SYS_USER_DISPATCH {
-        if siblings::is_to_stop() {
-            return siblings::obey(tls(), uc);
-        }
-        // SAFETY: as above.
-        unsafe { pass::show_program(tls(), uc) };
-        // SAFETY: as above.
-        unsafe { show_call(info, uc) };
-        forward(sig, info, uc);
-        return;
+/// A SIGSYS that is no trap: somebody has sent it, or a filter of seccomp's.
+pub extern "C" fn sent_sigsys(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
+    let tls = tls();
+    if siblings::is_to_stop() {
+        return siblings::obey(tls, uc);
     }
-    // SAFETY: as above; nobody else has the frame.
-    let mut frame = unsafe { Frame::new(uc) };
-    serve(&mut frame, uc);
+    // SAFETY: the kernel's frame.
+    unsafe { pass::show_program(tls, uc) };
+    // SAFETY: as above.
+    unsafe { show_call(info, uc) };
+    forward(sig, info, uc);
 }
 
 /// SECCOMP_RET_TRAP says where the call was made: that is where the program made it.
@@ -105,17 +101,49 @@ unsafe fn show_call(info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     *si_call_addr = rip;
 }
 
-fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
+/// A trap, which counts in `depth` already.
+pub extern "C" fn begun(uc: *mut libc::ucontext_t) {
     let tls = tls();
+    // SAFETY: the kernel's frame; nobody else has it.
+    let mut frame = unsafe { Frame::new(uc) };
+    let outer = tls.depth.get() - 1;
     // Nested: a call of libc's from inside the shim (there should be none) goes to the kernel.
-    if tls.depth.get() > 0 {
+    if outer > 0 {
         // SAFETY: the arguments are the caller's own.
         let ret = unsafe { gate::syscall6(frame.nr(), frame.args()) };
         frame.set_ret(ret);
+        tls.depth.set(outer);
         return;
     }
-    let entry = Entry::enter();
+    serve(tls, &mut frame);
+    // SAFETY: the kernel's frame.
+    unsafe { end(uc) }
+}
+
+/// Leaves a trap; what is noted is delivered when its frame is left.
+///
+/// # Safety
+///
+/// `uc` is that of a live frame of this thread, a trap's, or one that a trap returns to; the trap counts in `depth`.
+pub unsafe extern "C" fn end(uc: *mut libc::ucontext_t) -> ! {
+    let tls = tls();
+    // SAFETY: the caller's.
+    let mut frame = unsafe { Frame::new(uc) };
+    mask::keep_bounced(tls, &mut frame);
+    if tls.noted() != 0 {
+        signal::deliver_at(tls);
+    }
+    if tls.held.get() != 0 {
+        held::deliver_upon(tls, uc);
+    }
+    // SAFETY: the caller's.
+    unsafe { gate::trap_end(uc as usize) }
+}
+
+fn serve(tls: &'static Tls, frame: &mut Frame) {
+    let entry = Entry::of_trap(tls);
     mask::keep_bounced(tls, frame);
+    let edits = tls.edits.get();
     tls.layer.set(u32::from(layer::TRAP));
     let verdict = dispatch::call(&entry, frame);
     tls.layer.set(0);
@@ -126,25 +154,28 @@ fn serve(frame: &mut Frame, uc: *mut libc::ucontext_t) {
             &task.by_trap
         });
     }
-    let noted = tls.note.get() != 0;
-    let restart = leave(entry, frame, uc);
+    let noted = tls.noted() != 0;
+    let restart = noted && signal::deliver_at(tls);
     match verdict {
         Verdict::Done(ret) => frame.set_ret(ret),
         Verdict::Restart if restart || !noted => frame.again(),
         Verdict::Restart => frame.set_ret(-(libc::EINTR as isize)),
         Verdict::Pass => pass_on(tls, frame, noted),
     }
-    if tls.held.get() != 0 {
-        held::deliver_upon(tls, uc);
+    if tls.edits.get() != edits {
+        // A handler that the call let in has set the mask from here on.
+        blocked::forget(tls);
+        frame.set_mask(blocked::real(tls));
     }
 }
 
-/// The call is the kernel's. Outside the shim: it may block, and signals are to be handled meanwhile.
+/// The call is the kernel's.
 fn pass_on(tls: &Tls, frame: &mut Frame, noted: bool) {
     let hidden = crate::linger::stand_in();
-    if noted && hidden.is_none() && frame.nr() != libc::SYS_exit_group {
-        // The signal comes first, where the program made the call. (One that has done its
-        // part, or waited on a file that is closed by now, can not be made again.)
+    // One that has done its part, or waited on a file that is closed by now, can not be made again.
+    let again = hidden.is_none() && frame.nr() != libc::SYS_exit_group;
+    if noted && again {
+        // The signal comes first, where the program made the call.
         frame.again();
         return;
     }
@@ -158,15 +189,15 @@ fn pass_on(tls: &Tls, frame: &mut Frame, noted: bool) {
     if let (Some(hidden), [fd, ..]) = (hidden, &mut args) {
         *fd = hidden as usize; // only a read or write that waited has one
     }
-    let edits = tls.edits.get();
-    let begun = dispatch::before(nr, args);
-    let ret = truth::call(tls, nr, args);
-    let ticks = begun.map_or(0, kernel_wait::end);
-    if tls.edits.get() != edits {
-        // A handler that the call let in has set the mask from here on.
-        blocked::forget(tls);
-        frame.set_mask(blocked::real(tls));
-    }
+    let made = outside(tls, again, || {
+        let begun = dispatch::before(nr, args);
+        let ret = truth::call(tls, nr, args);
+        (ret, begun.map_or(0, kernel_wait::end))
+    });
+    let Some((ret, ticks)) = made else {
+        frame.again();
+        return;
+    };
     frame.set_ret(ret);
     if hidden.is_some() {
         crate::linger::done_by_kernel();
@@ -174,33 +205,41 @@ fn pass_on(tls: &Tls, frame: &mut Frame, noted: bool) {
     dispatch::after(frame, nr, ret, ticks);
 }
 
-/// Leaves the shim; a noted signal is delivered when the frame is left. Whether it restarts.
-fn leave(entry: Entry, frame: &mut Frame, uc: *mut libc::ucontext_t) -> bool {
-    let tls = entry.tls;
-    mask::keep_bounced(tls, frame);
-    let mut restart = false;
-    if tls.depth.get() == 1 && tls.note.get() != 0 {
-        restart = signal::deliver_at(tls, uc);
-    }
-    let _ = entry.leave();
-    restart
+/// Makes a call outside the shim: it may block, and signals are to be handled meanwhile. `None`: one has come before it, and
+/// the call is to be made again after that.
+fn outside<R>(tls: &Tls, again: bool, call: impl FnOnce() -> R) -> Option<R> {
+    let depth = tls.depth.replace(0);
+    compiler_fence(SeqCst);
+    let made = (tls.noted() == 0 || !again).then(call);
+    compiler_fence(SeqCst);
+    tls.depth.set(depth);
+    made
 }
 
-/// Whether a frame with this rip is of a forced signal whose handler has not begun, and is not a trap.
+/// Whether a frame with this rip has interrupted the beginning of a forced signal's handler, which is no trap.
 ///
 /// # Safety
 ///
-/// If it is the beginning of such a handler, `info` is that frame's.
-pub unsafe fn is_forced_frame(rip: usize, info: *const Siginfo) -> bool {
+/// `uc` is that of a live signal frame.
+#[inline(always)]
+pub unsafe fn is_forced_frame(rip: usize, uc: *mut libc::ucontext_t) -> bool {
     // SAFETY: the caller's.
-    let is_sent_sigsys = || unsafe { si_code(info) } != SYS_USER_DISPATCH;
-    rip == on_fault as *const () as usize
-        || rip == on_sigsys as *const () as usize && is_sent_sigsys()
+    rip == on_fault as *const () as usize || edge::is_entrance(rip) && !unsafe { is_trap(uc) }
 }
 
-/// Whether a trap begins there: nothing of it has been done.
-pub fn is_entrance(rip: usize) -> bool {
-    rip == on_sigsys as *const () as usize
+/// Whether a SIGSYS is of a trap whose handler begins where this frame came.
+///
+/// # Safety
+///
+/// `uc` is that of a live signal frame that has interrupted the beginning of SIGSYS's handler.
+pub unsafe fn is_trap(uc: *mut libc::ucontext_t) -> bool {
+    // Its arguments are in place.
+    // SAFETY: the caller's.
+    let info = unsafe { signal::register_of(uc, libc::REG_RSI) };
+    // SAFETY: as above.
+    let info = unsafe { *info } as *const Siginfo;
+    // SAFETY: the siginfo of the frame below.
+    unsafe { si_code(info) == SYS_USER_DISPATCH }
 }
 
 extern "C" fn on_fault(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
@@ -232,6 +271,8 @@ fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
     let sent = unsafe { si_code(info) } <= 0;
     // SAFETY: as above.
     let below = unsafe { stacked::below(uc) };
+    // SAFETY: as above.
+    let at_an_edge = unsafe { edge::is_met(tls, uc) };
     let masked = tls.masked.get();
     let in_force = below.map_or(masked, |below| below.in_force(masked, tls.left.get()));
     let blocked = in_force & pending::bit(sig) != 0;
@@ -243,7 +284,7 @@ fn forward(sig: i32, info: *mut Siginfo, uc: *mut libc::ucontext_t) {
         return;
     }
     if action.handler > signal::SIG_IGN && !blocked {
-        if sent && tls.depth.get() > 0 {
+        if sent && (at_an_edge || tls.depth.get() > 0) {
             pending::note(tls, sig, &kept, action.flags & SA_RESTART != 0);
             // SAFETY: as above.
             unsafe { signal::end_wait(uc) };

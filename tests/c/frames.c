@@ -46,6 +46,53 @@ static void edit_rip(void) {
     }
 }
 
+static void spoil_r15(int number, siginfo_t *info, void *context) {
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_R15] ^= 1;
+    ran++;
+    (void)number, (void)info;
+}
+
+/* A register that calls keep, and that nobody uses, in a signal by kill(3) to oneself. */
+static void edit_r15(void) {
+    int (*volatile const by)(pid_t, int) = kill;
+    handle(SIGUSR1, 0, spoil_r15);
+    for (int i = 1; i <= 100; i++) {
+        long result;
+        __asm__ volatile("mov %%rsp, %%rbx\n sub $128, %%rsp\n and $-16, %%rsp\n call *%1\n mov %%rbx, %%rsp\n"
+                         : "=a"(result)
+                         : "r"(by), "D"((long)getpid()), "S"((long)SIGUSR1)
+                         : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r15", "memory", "cc");
+        EQUAL(result, 0);
+        EQUAL(ran, i);
+    }
+    EQUAL(mask_now(), 0);
+}
+
+static sigjmp_buf away;
+
+static void landing(void) { siglongjmp(away, 7); }
+
+static void go_elsewhere(int number, siginfo_t *info, void *context) {
+    greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+    r[REG_RSP] = ((r[REG_RSP] - 128) & -16) - 8; /* as behind a call */
+    r[REG_RIP] = (greg_t)landing;
+    ran++;
+    (void)number, (void)info;
+}
+
+/* RIP to a function, which leaves by longjmp. */
+static void edit_rip_to_elsewhere(void) {
+    handle(SIGUSR1, 0, go_elsewhere);
+    for (volatile int i = 1; i <= 100; i++) {
+        if (sigsetjmp(away, 1) == 0) {
+            kill(getpid(), SIGUSR1);
+            CHECK(!"here");
+        }
+        EQUAL(ran, i);
+        EQUAL(mask_now(), 0);
+    }
+}
+
 static void set_all(int number, siginfo_t *info, void *context) {
     greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
     for (int i = REG_R8; i <= REG_R15; i++)
@@ -399,6 +446,8 @@ static void one_argument(void) {
 static const struct part parts[] = {
     {"edit_rax", edit_rax},
     {"edit_rip", edit_rip},
+    {"edit_r15", edit_r15},
+    {"edit_rip_to_elsewhere", edit_rip_to_elsewhere},
     {"edit_all", edit_all},
     {"keep_all", keep_all},
     {"red_zone", red_zone},

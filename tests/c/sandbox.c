@@ -235,6 +235,58 @@ static void torn(void) {
     EQUAL(errno, EFAULT);
 }
 
+/* What the kernel says of this thread's masks: blocked, and pending for it. */
+static unsigned long status_of(const char *what) {
+    static __thread char text[4096];
+    int fd = open("/proc/thread-self/status", O_RDONLY);
+    CHECK(fd >= 0);
+    ssize_t got = read(fd, text, sizeof text - 1);
+    CHECK(got > 0);
+    text[got] = 0;
+    close(fd);
+    char *line = strstr(text, what);
+    CHECK(line);
+    return strtoul(line + strlen(what), NULL, 16);
+}
+
+static void *blocks_faults(void *expected) {
+    sigset_t set = set_of(SIGSEGV);
+    EQUAL(mask_now(), (unsigned long)expected);
+    EQUAL(status_of("SigBlk:\t"), (unsigned long)expected);
+    sigaddset(&set, SIGSYS);
+    EQUAL(pthread_sigmask(SIG_SETMASK, &set, NULL), 0);
+    EQUAL(status_of("SigBlk:\t"), BIT(SIGSEGV) | BIT(SIGSYS));
+    EQUAL(pthread_kill(pthread_self(), SIGSEGV), 0);
+    EQUAL(status_of("SigPnd:\t"), BIT(SIGSEGV));
+    unsigned long word = BIT(SIGBUS) | BIT(SIGSEGV);
+    EQUAL(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &word, NULL, 8), 0);
+    EQUAL(status_of("SigBlk:\t"), word);
+    return NULL;
+}
+
+/* One that forbids little begins threads: their masks are the kernel's. */
+static void with_threads(void) {
+    static struct sock_filter no_splice[] = {
+        NUMBER,
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_splice, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EXDEV),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    pthread_t thread;
+    sigset_t set = set_of(SIGBUS);
+    make();
+    handle(SIGSEGV, 0, count);
+    EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    by_prctl(PROGRAM(no_splice));
+    for (int i = 0; i < 2; i++) {
+        EQUAL(pthread_sigmask(i ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL), 0);
+        EQUAL(pthread_create(&thread, NULL, blocks_faults, (void *)(i ? BIT(SIGBUS) : 0)), 0);
+        EQUAL(pthread_join(thread, NULL), 0);
+    }
+    blocks_faults((void *)BIT(SIGBUS));
+    EQUAL(came, 0);
+}
+
 static const struct part parts[] = {
     {"a_few_calls_by_prctl", a_few_calls_by_prctl},
     {"a_few_calls_by_syscall", a_few_calls_by_syscall},
@@ -246,6 +298,7 @@ static const struct part parts[] = {
     {"first_of_all", first_of_all},
     {"refused", refused},
     {"torn", torn},
+    {"with_threads", with_threads},
 };
 
 PARTS(parts)

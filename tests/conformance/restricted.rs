@@ -23,4 +23,5 @@ parts! { sandbox:
     first_of_all
     refused
     torn
+    with_threads
 }

@@ -1,13 +1,15 @@
 //! The frames of handlers: what is in them, what may be edited, on which stack they are, and the ways
 //! to leave them. See sigaction(2), sigaltstack(2), sigsetjmp(3), makecontext(3).
 //!
-//! The programs are in tests/c: frames.c, altstack.c, jumps.c, vectors.c.
+//! The programs are in tests/c: frames.c, edits.c, altstack.c, jumps.c, leaps.c, vectors.c.
 
 use ringer_support::parts;
 
 parts! { frames:
     edit_rax
     edit_rip
+    edit_r15
+    edit_rip_to_elsewhere
     edit_all
     keep_all
     red_zone
@@ -24,6 +26,18 @@ parts! { frames:
     rip_is_at_a_restarted_call
     rip_is_behind_an_interrupted_call
     calls_in_calls
+}
+
+parts! { edits:
+    upon_no_call
+    upon_what_is_passed_on
+    upon_what_is_served
+    upon_open
+    upon_exec_that_fails
+    upon_calls_by_name
+    upon_forks
+    upon_a_change_of_the_mask
+    never_while_blocked
 }
 
 parts! { altstack:
@@ -55,6 +69,26 @@ parts! { jumps:
     setcontext_out_of_a_handler
     swapcontext_out_of_a_handler_and_back
     pending_comes_with_the_context
+}
+
+parts! { leaps:
+    counter_read
+    counter_write
+    stream_read
+    datagram_read
+    packet_read
+    stream_write
+    datagram_write
+    queue_receive
+    queue_send
+    semaphore_down
+    semaphore_zero
+    message_receive
+    message_send
+    posix_semaphore
+    open_of_a_fifo
+    accept_of_a_connection
+    who_waits_behind
 }
 
 parts! { vectors:

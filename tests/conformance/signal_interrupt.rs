@@ -4,12 +4,14 @@
 
 mod signal_calls;
 mod signal_calls_more;
+mod signal_calls_rest;
 mod signal_makers;
 
 use ringer_support::prelude::*;
 use ringer_support::rights::socketpair;
 use signal_calls::{Call, When, DESCRIPTORS, OTHERS, READINESS};
 use signal_calls_more::VARIANTS;
+use signal_calls_rest::REST;
 
 /// A child in the call; SIGUSR1 is handled with these flags, SIGUSR2 ends it for sure.
 fn caught(call: &Call, flags: c_int, expected: Sys, seen: &'static [c_int]) -> Child {
@@ -118,6 +120,7 @@ tables! {
     readiness: READINESS
     others: OTHERS
     variants: VARIANTS
+    rest: REST
 }
 
 fn remaining(sleep: fn(&mut libc::timespec) -> bool) {

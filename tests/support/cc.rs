@@ -29,10 +29,12 @@ type Source = (&'static str, &'static str, &'static [Linkage]);
 const SOURCES: &[Source] = sources! {
     "altstack": Dynamic;
     "cancel": Dynamic;
+    "edits": Dynamic;
     "envoy": Dynamic | Static;
     "faults": Dynamic;
     "frames": Dynamic;
     "jumps": Dynamic;
+    "leaps": Dynamic;
     "longjmp": Dynamic;
     "mq_cancel": Dynamic;
     "mq_child": Dynamic;

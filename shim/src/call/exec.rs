@@ -39,7 +39,7 @@ pub fn execve(entry: &Entry, nr: i64, args: [usize; 6]) -> Verdict {
         _ => None,
     };
     // Whatever is noted happens before the new program, with the program's own mask.
-    if entry.tls.note.get() != 0 {
+    if entry.tls.noted() != 0 {
         let depth = entry.tls.depth.replace(0);
         let _ = signal::deliver_noted(entry.tls);
         entry.tls.depth.set(depth);

@@ -34,7 +34,7 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
         return Verdict::errno(libc::EINVAL);
     }
     let tls = tls();
-    let now = frame.mask() | tls.named.load(Relaxed) | tls.masked.get();
+    let now = frame.mask() | blocked::not_real(tls);
     let mut next = now;
     if set != 0 {
         let Some(set) = user::fetch::<u64>(set) else {
@@ -63,16 +63,14 @@ pub fn rt_sigprocmask(frame: &mut Frame) -> Verdict {
 fn set_in(tls: &Tls, frame: &mut Frame, next: u64) {
     blockers::set_masked(tls, next & FORCED);
     tls.named.store(0, Relaxed);
-    tls.bounced.set(0);
+    tls.bounced.store(0, Relaxed);
     frame.set_mask(next & !FORCED);
-    // A signal that was noted meanwhile goes back to this mask, too.
-    tls.saved_mask.set(next & !FORCED);
     inbox::will_drain(tls);
     inbox::publish_only(tls, next);
     blocked::know(tls, next);
     inbox::publish(tls);
     if pending::due(tls) != 0 {
-        tls.note.set(tls.note.get() | pending::FORCED_DUE);
+        tls.add_note(pending::FORCED_DUE);
     }
     inbox::send_at_return(tls, next);
 }
@@ -91,8 +89,10 @@ pub fn settle_in(tls: &Tls, frame: &mut Frame) {
 /// What was blocked by name, and came after the trap had begun, is blocked really from then on: also
 /// where the trap returns to.
 pub fn keep_bounced(tls: &Tls, frame: &mut Frame) {
-    if tls.bounced.replace(0) != 0 {
-        frame.set_mask(frame.mask() | blocked::real(tls));
+    if tls.bounced.load(Relaxed) != 0 {
+        let bounced = tls.bounced.swap(0, Relaxed);
+        // (Of an older one the mask may have been changed since.)
+        frame.set_mask(frame.mask() | bounced & blocked::real(tls));
     }
 }
 
@@ -148,7 +148,7 @@ pub fn sigprocmask(how: i32, set: usize, old: usize) -> isize {
 /// is armed: libc has more ways to change it than have hooks. With more threads, another one may arm the
 /// process any time.
 fn kept_out(tls: &Tls) -> u64 {
-    if arm::is_armed() || crate::hooks::has_threads() {
+    if arm::is_armed() || arm::may_come() {
         return FORCED;
     }
     let masked = tls.masked.get();
@@ -340,10 +340,8 @@ pub unsafe fn sigreturn(tls: &Tls, uc: usize) {
     let mask = unsafe { signal::uc_mask(uc as *mut libc::ucontext_t) };
     // SAFETY: as above.
     let then = unsafe { *mask };
-    // What was noted in this trap comes when that frame is left, with its mask.
-    tls.note.set(0);
-    tls.bounced.set(0);
     let named = tls.named.fetch_and(then, Relaxed) & then;
+    tls.bounced.fetch_and(then, Relaxed); // the others this frame unblocks
     let real = then & !FORCED & !named;
     // SAFETY: as above.
     unsafe { *mask = real };

@@ -64,9 +64,7 @@ const CLONE_ARGS_STACK_SIZE: usize = 6;
 pub fn fork(entry: &Entry, frame: &mut Frame, vfork: bool) -> Verdict {
     mask::settle_in(entry.tls, frame);
     let flags = if vfork { CLONE_VFORK } else { 0 } | libc::SIGCHLD as u64;
-    fork_like(entry, frame, flags, || {
-        sys!(libc::SYS_clone, flags, 0, 0, 0, 0)
-    })
+    fork_like(entry, flags, || sys!(libc::SYS_clone, flags, 0, 0, 0, 0))
 }
 
 /// clone(2).
@@ -77,9 +75,7 @@ pub fn clone(entry: &Entry, frame: &mut Frame) -> Verdict {
     if bits & CLONE_VM == 0 || (bits & CLONE_VFORK != 0 && stack == 0) {
         let bits = bits & !CLONE_VM;
         if stack == 0 {
-            return fork_like(entry, frame, bits, || {
-                sys!(libc::SYS_clone, bits, 0, c, d, e)
-            });
+            return fork_like(entry, bits, || sys!(libc::SYS_clone, bits, 0, c, d, e));
         }
     }
     let Some(top) = stack.checked_sub(core::mem::size_of::<Start>()) else {
@@ -109,7 +105,7 @@ pub fn clone3(entry: &Entry, frame: &mut Frame) -> Verdict {
         if let Some(flags) = args.first_mut() {
             *flags &= !CLONE_VM;
         }
-        return fork_like(entry, frame, bits & !CLONE_VM, || {
+        return fork_like(entry, bits & !CLONE_VM, || {
             sys!(libc::SYS_clone3, args.as_ptr(), size)
         });
     }
@@ -181,6 +177,7 @@ fn with_stack(
         tls.owner.get(),
         tls.task_slot.get(),
         tls.tid.get(),
+        tls.edits.get(),
     );
     let (writer, masked) = (tls.take_writer(), tls.masked.get());
     let waiting = tls.pending.replace(0); // the child begins with nothing
@@ -193,6 +190,7 @@ fn with_stack(
     tls.task_slot.set(kept.2);
     tls.task.set(attach::task_at(kept.2));
     tls.tid.set(kept.3);
+    tls.edits.set(kept.4);
     tls.masked.set(masked);
     tls.pending.set(waiting);
     tls.in_vfork.set(0);
@@ -268,12 +266,7 @@ fn parent_after(entry: &Entry, slot: u32, flags: u64, ret: isize) -> Verdict {
     Verdict::Done(ret)
 }
 
-fn fork_like(
-    entry: &Entry,
-    frame: &mut Frame,
-    flags: u64,
-    real: impl FnOnce() -> isize,
-) -> Verdict {
+fn fork_like(entry: &Entry, flags: u64, real: impl FnOnce() -> isize) -> Verdict {
     if flags & CLONE_FILES != 0 {
         demotion::leave_to_kernel(entry, Cause::TableSplit);
     }
@@ -289,12 +282,9 @@ fn fork_like(
     if ret != 0 {
         return parent_after(entry, slot, flags, ret);
     }
-    if entry.tls.note.get() != 0 {
+    // What was noted, was for the parent, which delivers it. (The mask is the frame's.)
+    if entry.tls.take_note() != 0 {
         crate::held::forget(entry.tls);
-        // It was noted for the parent, which delivers it.
-        if entry.tls.note.replace(0) & pending::NOTED != 0 {
-            frame.set_mask(entry.tls.saved_mask.get());
-        }
     }
     child_of_fork(slot);
     Verdict::Done(0)
@@ -344,7 +334,10 @@ pub extern "C" fn thread_started(start: *const Start) {
         }
         kind::FORK => {
             tls.depth.set(0);
-            tls.note.set(0);
+            if tls.take_note() & pending::NOTED != 0 {
+                arm::set_mask(tls.saved_mask.get());
+            }
+            crate::held::forget(tls);
             child_of_fork(start.slot as u32);
         }
         _ => {

@@ -195,7 +195,7 @@ fn send_when_there_is_room(
         if !held {
             break Err(Verdict::errno(libc::EBADF));
         }
-        if entry.tls.note.get() != 0 || crate::hooks::cancelling() {
+        if entry.tls.noted() != 0 || crate::hooks::cancelling() {
             break Err(Verdict::Restart);
         }
         let mut p = libc::pollfd {

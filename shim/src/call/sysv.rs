@@ -84,7 +84,7 @@ fn prepare(entry: &Entry) -> Option<&'static Process> {
 pub fn settle(entry: &Entry, (nr, id): (i64, i32), result: SysResult) -> Verdict {
     match result {
         Ok(n) => Verdict::Done(n as isize),
-        Err(SysError::Restart(_)) if entry.tls.note.get() != 0 => Verdict::errno(libc::EINTR),
+        Err(SysError::Restart(_)) if entry.tls.noted() != 0 => Verdict::errno(libc::EINTR),
         Err(e) => {
             if let SysError::Errno(errno) = e {
                 let abc = (i64::from(errno.get()), nr as u64, id as u32 as u64);

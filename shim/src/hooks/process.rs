@@ -60,7 +60,7 @@ redhook::hook! {
         if matches!(nr, libc::SYS_prctl | libc::SYS_seccomp | libc::SYS_ptrace) {
             crate::quit::by_hook(nr, [a, b, c, d, e, f]);
         }
-        if nr == libc::SYS_rt_sigprocmask && !arm::is_armed() && has_threads() {
+        if nr == libc::SYS_rt_sigprocmask && !arm::is_armed() && arm::may_come() {
             return result(crate::call::mask::by_number(a, b, c, d)) as c_long;
         }
         if !arm::is_armed() {
@@ -166,7 +166,7 @@ redhook::hook! {
         crate::inbox::shut(crate::tls::tls(), true);
         // The first thread, too, may have to be switched on later from outside.
         let first = crate::attach::local().has_threads.swap(1, Relaxed) == 0;
-        if first && !arm::is_armed() {
+        if first && !arm::is_armed() && arm::may_come() {
             arm_if_pending();
             if !arm::is_armed() {
                 let mask = arm::set_mask(!arm::FORCED);
