@@ -47,6 +47,17 @@ pub enum What {
     Handler,
 }
 
+/// How one waits for a POSIX semaphore.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum SemWay {
+    Wait,
+    Try,
+    /// Until a time that is over.
+    Past,
+    BadTime,
+    BadClock,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
 pub enum Call {
@@ -306,6 +317,35 @@ pub enum Call {
     },
     /// execve(2) of the same program, which goes on with the next step.
     Exec,
+    /// sem_init(3) of one in the shared page.
+    SemInit {
+        sem: Reg,
+        shared: bool,
+        value: u32,
+    },
+    /// sem_open(3).
+    SemOpen {
+        to: Reg,
+        name: u8,
+        flags: i32,
+        value: u32,
+    },
+    SemClose {
+        sem: Reg,
+    },
+    SemUnlink {
+        name: u8,
+    },
+    SemPost {
+        sem: Reg,
+    },
+    SemWait {
+        sem: Reg,
+        way: SemWay,
+    },
+    SemValue {
+        sem: Reg,
+    },
 }
 
 impl Call {
@@ -319,6 +359,7 @@ impl Call {
                 | Call::Msgrcv { .. }
                 | Call::MqSend { .. }
                 | Call::MqReceive { .. }
+                | Call::SemWait { .. }
         )
     }
 

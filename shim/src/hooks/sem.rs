@@ -4,6 +4,7 @@
 use libc::{c_int, clockid_t, sem_t, timespec};
 use ringer_kernel::arena::header::flag;
 use ringer_kernel::log::Kind;
+use ringer_kernel::planted::{planted, Bug};
 
 use crate::attach;
 use crate::entry::Entry;
@@ -52,6 +53,20 @@ fn is_shared(s: *mut sem_t) -> bool {
     crate::user::fetch::<u32>(s as usize + 8).is_some_and(|private| private != 0)
 }
 
+/// # Safety
+///
+/// As of sem_wait(3).
+#[inline(always)]
+unsafe fn wait(s: *mut sem_t) -> c_int {
+    loop {
+        // SAFETY: the caller's.
+        let ret = unsafe { real::sem_wait(s) };
+        if ret == 0 || !planted(Bug::PosixMissesInterrupt) {
+            return ret;
+        }
+    }
+}
+
 fn value_of(s: *mut sem_t) -> u64 {
     let mut value = 0;
     // SAFETY: a semaphore that libc has just posted.
@@ -76,10 +91,10 @@ redhook::hook! {
     unsafe fn sem_wait(s: *mut sem_t) -> c_int => ringer_sem_wait {
         if attach::has(flag::LOG) {
             // SAFETY: the program's own call.
-            return logged(Kind::SemWait, s, || unsafe { real::sem_wait(s) });
+            return logged(Kind::SemWait, s, || unsafe { wait(s) });
         }
         // SAFETY: as above.
-        unsafe { real::sem_wait(s) }
+        unsafe { wait(s) }
     }
 }
 
