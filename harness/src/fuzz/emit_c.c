@@ -31,7 +31,7 @@ struct begin { int from, me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS]; };
 static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; char path[40]; sem_t sem[3]; struct begin begin[@ACTORS]; } *page;
 static __thread int me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS];
 /* Semaphores that have names: a fork copies them, a thread and another image begin with none. */
-static __thread sem_t *p[@REGISTERS];
+HELPER __thread sem_t *p[@REGISTERS];
 #define SEM(n) (p[n] ? p[n] : &page->sem[(n) % 3])
 static char *buf; /* behind its @BUFFER bytes is nothing */
 #define GOOD(n) buf

@@ -1,7 +1,8 @@
 //! Invented programs in both worlds.
 //!
 //! ```text
-//! program    a program as data, and what its calls gave
+//! program    a program as data
+//! outcome    what its calls gave, and where that differs
 //! generate   seed -> program
 //! exec       runs a program by actors (calls, calls_*, signals: one call of it; page), and a referee
 //! image      an actor's execve
@@ -18,6 +19,7 @@ pub mod emit_c;
 pub mod exec;
 pub mod generate;
 pub mod image;
+pub mod outcome;
 pub mod page;
 pub mod program;
 pub mod referee;
