@@ -1,6 +1,8 @@
 //! semaphore.h: libc's own code runs; with a log, what it does between processes is told. (A semaphore is memory that programs
 //! without ringer share, so nothing of it is ringer's.)
 
+use core::sync::atomic::{AtomicU32, Ordering::*};
+
 use libc::{c_int, clockid_t, sem_t, timespec};
 use ringer_kernel::arena::header::flag;
 use ringer_kernel::log::Kind;
@@ -8,7 +10,7 @@ use ringer_kernel::planted::{planted, Bug};
 
 use crate::attach;
 use crate::entry::Entry;
-use crate::host::tsc;
+use crate::host::{self, tsc};
 use crate::next::next;
 
 next! {
@@ -20,6 +22,16 @@ next! {
     fn sem_getvalue(s: *mut sem_t, value: *mut c_int) -> c_int;
 }
 
+/// Where in a `sem_t`, behind what glibc has there, stands the process that took it last and has not posted it
+/// since: for `ringer ipcs`, and only with a log. (glibc's `struct new_sem` has 16 of its 32 bytes.)
+const TAKEN_BY: usize = 16;
+
+fn taken_by(s: *mut sem_t) -> &'static AtomicU32 {
+    let word = s.cast::<u8>().wrapping_add(TAKEN_BY).cast::<AtomicU32>();
+    // SAFETY: inside a semaphore, which is aligned to eight bytes, and which libc's function reads just before or after.
+    unsafe { &*word }
+}
+
 /// `real`, and a record of it: its result, the address, and what `told` finds afterwards.
 #[cold]
 #[inline(never)]
@@ -29,6 +41,12 @@ fn logged(kind: Kind, s: *mut sem_t, real: impl FnOnce() -> c_int) -> c_int {
     }
     // SAFETY: libc's own thread-local.
     let errno = unsafe { libc::__errno_location() };
+    // A child that ringer has not met yet is not its parent.
+    attach::ensure_process();
+    if kind == Kind::SemPost {
+        // Once it is posted, somebody may do away with it.
+        let _ = taken_by(s).compare_exchange(host::getpid(), 0, Relaxed, Relaxed);
+    }
     let before = tsc();
     let ret = real();
     // SAFETY: as above.
@@ -37,6 +55,9 @@ fn logged(kind: Kind, s: *mut sem_t, real: impl FnOnce() -> c_int) -> c_int {
         Kind::SemPost => value_of(s),
         _ => tsc().wrapping_sub(before),
     };
+    if kind == Kind::SemWait && ret == 0 {
+        taken_by(s).store(host::getpid(), Relaxed);
+    }
     let result = if ret == 0 { 0 } else { -i64::from(kept) };
     let entry = Entry::enter();
     entry.owner();
