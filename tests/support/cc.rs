@@ -32,6 +32,7 @@ const SOURCES: &[Source] = sources! {
     "envoy": Dynamic | Static;
     "faults": Dynamic;
     "frames": Dynamic;
+    "ipc_cancel": Dynamic;
     "jumps": Dynamic;
     "longjmp": Dynamic;
     "mq_cancel": Dynamic;
