@@ -3,6 +3,7 @@
 mod memory;
 mod semaphores;
 mod strangers;
+mod unnamed;
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
