@@ -336,7 +336,7 @@ pub struct Check {
     /// Calls of a sequence (without: what takes minutes)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10).map(|n| n as usize))]
     pub depth: Option<usize>,
-    /// Pairs of workers at a time (without: one for two processors)
+    /// Pairs of workers at a time (without: one for two processors; where calls wait, two for each)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256).map(|n| n as usize))]
     pub jobs: Option<usize>,
     /// Show a program that can be compiled, not only its calls

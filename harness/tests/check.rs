@@ -15,6 +15,7 @@ fn all_short_sequences_are_the_same_in_both_worlds() {
         "mq",
         "sem",
         "msg",
+        "posix-sem",
         "signal",
         "threads",
     ];
@@ -29,6 +30,7 @@ fn who_waits_and_who_is_woken_is_the_same_in_both_worlds() {
         "wait-msg",
         "wait-mq",
         "wait-signal",
+        "wait-posix-sem",
     ] {
         are_the_same(&[object]);
     }

@@ -70,7 +70,16 @@ fn a_program_is_c_that_compiles_and_runs() {
 
 #[test]
 fn named_sockets_are_c_that_compiles() {
-    let file = Scratch::new("fuzz-named.c");
+    compiles("fuzz-named.c", "named,pipe");
+}
+
+#[test]
+fn semaphores_are_c_that_compiles() {
+    compiles("fuzz-sem.c", "sem,sysv");
+}
+
+fn compiles(file: &str, objects: &str) {
+    let file = Scratch::new(file);
     let options = [
         "--programs",
         "1",
@@ -78,7 +87,7 @@ fn named_sockets_are_c_that_compiles() {
         "--steps",
         "200",
         "--objects",
-        "named,pipe",
+        objects,
     ];
     std::fs::write(&file.0, printed(&options)).unwrap();
     let mut cc = std::process::Command::new("cc");

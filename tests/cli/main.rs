@@ -26,6 +26,7 @@ mod session;
 mod sessions;
 mod signals;
 mod sysv;
+mod taken;
 mod terminal;
 mod trace;
 mod trace_json;

@@ -81,6 +81,12 @@ const MECHANISMS: &[Mechanism] = &[
         check: &[("stream", "2"), ("dgram", "2")],
         not_by_check: &["UnixOneMore"],
     },
+    Mechanism {
+        word: "Posix",
+        fuzz: "sem,signal",
+        check: &[("posix-sem", "2"), ("wait-posix-sem", "2")],
+        not_by_check: &[],
+    },
 ];
 
 /// Name and number.

@@ -33,6 +33,7 @@ const SOURCES: &[Source] = sources! {
     "envoy": Dynamic | Static;
     "faults": Dynamic;
     "frames": Dynamic;
+    "ipc_cancel": Dynamic;
     "jumps": Dynamic;
     "leaps": Dynamic;
     "longjmp": Dynamic;

@@ -3,6 +3,7 @@
 //! ```text
 //! small      the small worlds: what is there in the beginning, and the calls that are tried
 //! waits      those in which calls wait
+//! sems       POSIX semaphores, both ways
 //! runner     in a worker: runs each sequence on fresh objects, and gives a hash of what it saw
 //! world      the worker in each world
 //! search     all parts of the tree, in both worlds; where hashes differ, down to the first sequence
@@ -12,6 +13,7 @@
 
 mod runner;
 pub mod search;
+mod sems;
 pub mod small;
 mod waits;
 pub mod world;

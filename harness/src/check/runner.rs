@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::small::Small;
 use super::{Part, Sum};
 use crate::fuzz::calls::{self, Actor};
-use crate::fuzz::calls_fd;
 use crate::fuzz::exec::{futex_wait, futex_wake, new_buffer, Stage};
 use crate::fuzz::page::Page;
 use crate::fuzz::program::{Call, Step, REGISTERS};
 use crate::fuzz::signals;
+use crate::fuzz::{calls_fd, calls_sem};
 
 /// One of the two actors.
 struct Player {
@@ -144,6 +144,7 @@ impl Runner {
             .ids()
             .for_each(|(kind, id)| calls_fd::remove(kind, id));
         self.page.forget_ids();
+        calls_sem::forget(actor);
         if actor.has_named {
             // SAFETY: a C string.
             unsafe { libc::mq_unlink(actor.queue_name(0).as_ptr()) };

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::waits;
+use super::{sems, waits};
 use crate::fuzz::program::{Call, Place, Program, Reg, Step, What};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
@@ -14,8 +14,10 @@ pub enum Object {
     Dgram,
     Seqpacket,
     Mq,
+    /// System V semaphores
     Sem,
     Msg,
+    PosixSem,
     /// Two signals, one thread
     Signal,
     /// Two signals, two threads
@@ -26,13 +28,14 @@ pub enum Object {
     WaitMsg,
     WaitMq,
     WaitSignal,
+    WaitPosixSem,
 }
 
 impl Object {
     /// What `ringer check` tries without --depth: some minutes at the most.
     pub fn usual_depth(self) -> usize {
         match self {
-            Object::Mq | Object::Threads => 4,
+            Object::Mq | Object::Threads | Object::PosixSem => 4,
             _ if Small::of(self).waits => 3,
             _ => 5,
         }
@@ -80,6 +83,8 @@ impl Small {
             Object::WaitMsg => waits::msg(),
             Object::WaitMq => waits::mq(),
             Object::WaitSignal => waits::signal(),
+            Object::PosixSem => sems::calls(),
+            Object::WaitPosixSem => sems::waits(),
         }
     }
 

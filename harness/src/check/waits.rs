@@ -5,23 +5,23 @@
 use super::small::{handler, of_the_first, Small};
 use crate::fuzz::program::{Call, Place, Reg, Step, What};
 
-const A: i32 = libc::SIGUSR1;
+pub const A: i32 = libc::SIGUSR1;
 const B: i32 = 35;
 
-fn by(who: u8, call: Call) -> Step {
+pub fn by(who: u8, call: Call) -> Step {
     Step { who, call }
 }
 
-fn fork(child: u8) -> Call {
+pub fn fork(child: u8) -> Call {
     Call::Fork { child }
 }
 
-fn kill(whom: u8, signal: i32) -> Call {
+pub fn kill(whom: u8, signal: i32) -> Call {
     Call::Kill { whom, signal }
 }
 
 /// What SIGUSR1 interrupts begins again.
-fn restarting_handler(signal: i32) -> Call {
+pub fn restarting_handler(signal: i32) -> Call {
     Call::Action {
         signal,
         what: What::Handler,
@@ -30,7 +30,7 @@ fn restarting_handler(signal: i32) -> Call {
     }
 }
 
-fn small(before: Vec<Call>, letters: Vec<Step>, after: Vec<Step>) -> Small {
+pub fn small(before: Vec<Call>, letters: Vec<Step>, after: Vec<Step>) -> Small {
     Small {
         before: of_the_first(before),
         letters,

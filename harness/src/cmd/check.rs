@@ -23,13 +23,25 @@ pub fn main(args: cli::Check) -> Result<u8> {
         true => Object::value_variants(),
         false => &args.objects[..],
     };
-    let jobs = args.jobs.unwrap_or_else(|| (sys::processors() / 2).max(1));
     let mut different = false;
     for object in objects {
         let depth = args.depth.unwrap_or_else(|| object.usual_depth());
-        different |= check(*object, depth, jobs, &args)?;
+        different |= check(
+            *object,
+            depth,
+            args.jobs.unwrap_or_else(|| jobs(*object)),
+            &args,
+        )?;
     }
     Ok(u8::from(different))
+}
+
+/// Pairs of workers. Where calls wait, most of the time is spent on seeing that who sleeps does sleep.
+fn jobs(object: Object) -> usize {
+    match Small::of(object).waits {
+        true => sys::processors() * 2,
+        false => (sys::processors() / 2).max(1),
+    }
 }
 
 fn name(object: Object) -> String {

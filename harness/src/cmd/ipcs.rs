@@ -306,6 +306,7 @@ fn semaphores_table(rows: &[Row]) -> Table {
         ("VALUE", Right),
         ("SLEEP", Right),
         ("OPEN IN", Left),
+        ("TAKEN BY", Left),
     ]);
     for row in rows {
         let View::Semaphore(s) = &row.view else {
@@ -318,9 +319,15 @@ fn semaphores_table(rows: &[Row]) -> Table {
             s.value.to_string(),
             s.sleepers.to_string(),
             pids(&s.mapped_by),
+            s.taken_by.as_ref().map_or_else(|| "-".to_owned(), taker),
         ]);
     }
     table
+}
+
+fn taker(taker: &shared::Taker) -> String {
+    let dead = if taker.dead { " (dead)" } else { "" };
+    format!("{}{dead}", taker.pid)
 }
 
 fn memory_table(rows: &[Row]) -> Table {

@@ -43,6 +43,10 @@ pub struct Actor {
     pub registers: [i32; REGISTERS],
     /// Ids of queues, and of sets of semaphores: what has another kind's number is nothing.
     pub ids: [[i32; REGISTERS]; 2],
+    /// Addresses of semaphores that have names. Each register's was opened once more.
+    pub sems: [usize; REGISTERS],
+    /// It has asked for one by its name.
+    pub has_sems: bool,
     /// Memory with none behind it.
     pub buffer: *mut u8,
     /// What names begin with.
@@ -60,6 +64,8 @@ impl Actor {
             me: 0,
             registers: [-1; REGISTERS],
             ids: [[-1; REGISTERS]; 2],
+            sems: [0; REGISTERS],
+            has_sems: false,
             buffer,
             // SAFETY: cannot fail.
             prefix: unsafe { libc::getpgrp() },
@@ -68,12 +74,13 @@ impl Actor {
         }
     }
 
-    /// A thread's, with the same in its registers.
+    /// A thread's, with the same in its registers; but it opens semaphores for itself.
     pub fn for_thread(&self, me: u8) -> Option<Actor> {
         let buffer = super::exec::new_buffer()?;
         Some(Actor {
             me,
             buffer,
+            sems: [0; REGISTERS],
             ..self.clone()
         })
     }
@@ -328,6 +335,13 @@ impl Actor {
             | Call::SendTo { .. }
             | Call::Pass { .. }
             | Call::Obtain { .. } => super::calls_named::call(self, step, call, out),
+            Call::SemInit { .. }
+            | Call::SemOpen { .. }
+            | Call::SemClose { .. }
+            | Call::SemUnlink { .. }
+            | Call::SemPost { .. }
+            | Call::SemWait { .. }
+            | Call::SemValue { .. } => super::calls_sem::call(self, call, out),
             other => super::calls_fd::call(self, other, out),
         }
     }

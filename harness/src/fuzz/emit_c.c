@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,8 +28,11 @@
 
 /* The actors take turns; r[], q[] and s[] are what a fork copies, and a thread begins with. */
 struct begin { int from, me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS]; };
-static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; char path[40]; struct begin begin[@ACTORS]; } *page;
+static struct page { int turn; pid_t pid[@ACTORS], tid[@ACTORS]; char path[40]; sem_t sem[3]; struct begin begin[@ACTORS]; } *page;
 static __thread int me, r[@REGISTERS], q[@REGISTERS], s[@REGISTERS];
+/* Semaphores that have names: a fork copies them, a thread and another image begin with none. */
+HELPER __thread sem_t *p[@REGISTERS];
+#define SEM(n) (p[n] ? p[n] : &page->sem[(n) % 3])
 static char *buf; /* behind its @BUFFER bytes is nothing */
 #define GOOD(n) buf
 #define EDGE(n) (buf + @BUFFER - (n) / 2)
@@ -145,6 +149,34 @@ HELPER const char *queue(int n)
 	return name;
 }
 
+HELPER const char *semaphore(int n)
+{
+	static char name[300];
+	int pid = page->pid[0], len = snprintf(name, sizeof name, n == 2 ? "fuzz-%d-sem0" : n == 3 ? "//fuzz-%d-sem0" :
+		n == 6 ? "/fuzz-%d/sem" : n > 3 ? "/fuzz-%d-" : "/fuzz-%d-sem%d", pid, n);
+	if (n == 4 || n == 5) /* the longest, and one more */
+		memset(name + len, 'x', 252 + n - 4 - len), name[252 + n - 4] = 0;
+	return name;
+}
+
+HELPER int opened(sem_t **to, sem_t *sem)
+{
+	if (sem == SEM_FAILED)
+		return -1;
+	if (*to)
+		sem_close(*to);
+	*to = sem;
+	return 0;
+}
+
+HELPER int closed(sem_t **sem)
+{
+	int ret = sem_close(*sem ? *sem : page->sem);
+	if (ret == 0)
+		*sem = NULL;
+	return ret;
+}
+
 #define NAMED (sizeof(sa_family_t) + sizeof "/tmp/fuzz-1234567890-1" - 1)
 
 HELPER struct sockaddr_un *address(int n)
@@ -242,12 +274,12 @@ HELPER int threaded(int as, int step);
 
 static void body(int from)
 {
-	static const struct timespec now;
+	static const struct timespec now, past = { 1, 0 }, bad = { 1, 1000000000 };
 	struct mq_attr attr;
 	struct msqid_ds stat;
 	int fds[2], n = 0;
 	unsigned priority = 0;
-	(void)now, (void)attr, (void)stat, (void)fds, (void)n, (void)priority;
+	(void)now, (void)past, (void)bad, (void)attr, (void)stat, (void)fds, (void)n, (void)priority;
 
 @BODY
 }
@@ -331,6 +363,8 @@ int main(int argc, char **argv)
 		watch(actors);
 		for (int i = 0; i < 3; i++)
 			mq_unlink(queue(i));
+		for (int i = 0; i < 7; i++)
+			sem_unlink(semaphore(i));
 		unlink(address(1)->sun_path);
 		unlink(address(3)->sun_path);
 		return 0;

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::calls::BUFFER;
-use super::program::{Call, Place, Program, Reg, What, ACTORS, REGISTERS};
+use super::calls_sem::UNNAMED;
+use super::program::{Call, Place, Program, Reg, SemWay, What, ACTORS, REGISTERS};
 
 /// The calls alone, a line each.
 pub fn calls(program: &Program) -> String {
@@ -39,6 +40,10 @@ fn q(reg: &Reg) -> String {
 
 fn s(reg: &Reg) -> String {
     format!("s[{}]", usize::from(*reg) % REGISTERS)
+}
+
+fn p(reg: &Reg) -> String {
+    format!("p[{}]", usize::from(*reg) % REGISTERS)
 }
 
 fn at(place: Place, len: u32) -> String {
@@ -163,6 +168,28 @@ fn call(call: &Call, step: usize) -> String {
         Call::Pass { fd, len, flags, what } => format!("pass({}, {len}, {flags:#x}, {})", r(fd), r(what)),
         Call::Obtain { fd, len, flags, room, to } => {
             format!("obtain({}, {len}, {flags:#x}, {room}, &{})", r(fd), r(to))
+        }
+        Call::SemInit { sem, shared, value } => {
+            format!("sem_init(&page->sem[{}], {}, {value}u)", usize::from(*sem) % UNNAMED, i32::from(*shared))
+        }
+        Call::SemOpen { to, name, flags, value } => {
+            format!("opened(&{}, sem_open(semaphore({name}), {flags:#x}, 0600, {value}u))", p(to))
+        }
+        Call::SemClose { sem } => format!("closed(&{})", p(sem)),
+        Call::SemUnlink { name } => format!("sem_unlink(semaphore({name}))"),
+        Call::SemPost { sem } => format!("sem_post(SEM({}))", usize::from(*sem) % REGISTERS),
+        Call::SemWait { sem, way } => {
+            let sem = usize::from(*sem) % REGISTERS;
+            match way {
+                SemWay::Wait => format!("sem_wait(SEM({sem}))"),
+                SemWay::Try => format!("sem_trywait(SEM({sem}))"),
+                SemWay::Past => format!("sem_timedwait(SEM({sem}), &past)"),
+                SemWay::BadTime => format!("sem_timedwait(SEM({sem}), &bad)"),
+                SemWay::BadClock => format!("sem_clockwait(SEM({sem}), 99, &past)"),
+            }
+        }
+        Call::SemValue { sem } => {
+            format!("told(\"value\", sem_getvalue(SEM({}), &n), n)", usize::from(*sem) % REGISTERS)
         }
         Call::Exec => format!("executed({step})"),
         Call::Join { child } => format!("waitpid(page->pid[{child}], &n, WNOHANG) > 0"),

@@ -21,7 +21,7 @@ use super::image;
 use super::page::{Gave, Page};
 use super::program::{Call, Outcome, Program, ACTORS, MOST_STEPS};
 use super::referee::{Life, Referee};
-use super::{calls_fd, calls_named, signals};
+use super::{calls_fd, calls_named, calls_sem, signals};
 use crate::sys::process;
 
 pub const END: u32 = u32::MAX;
@@ -82,7 +82,8 @@ impl Stage {
             // SAFETY: a C string.
             unsafe { libc::mq_unlink(actor.queue_name(name).as_ptr()) };
         }
-        calls_named::unlink(self.actor().prefix);
+        calls_named::unlink(actor.prefix);
+        calls_sem::unlink(actor.prefix);
         self.page.outcome(steps)
     }
 

@@ -2,6 +2,7 @@
 
 mod by_object;
 mod named;
+mod sem;
 
 use clap::ValueEnum;
 
@@ -17,9 +18,11 @@ pub enum Object {
     Sysv,
     /// Unix sockets with names, options, descriptors in messages.
     Named,
+    /// POSIX semaphores, with names and without
+    Sem,
 }
 
-pub const ALL: [Object; 7] = [
+pub const ALL: [Object; 8] = [
     Object::Pipe,
     Object::Signal,
     Object::Eventfd,
@@ -27,6 +30,7 @@ pub const ALL: [Object; 7] = [
     Object::Mq,
     Object::Sysv,
     Object::Named,
+    Object::Sem,
 ];
 
 /// SplitMix64.
@@ -69,6 +73,7 @@ enum Kind {
     Msg,
     Sem,
     Listener,
+    PosixSem,
 }
 
 const SIZES: [u32; 15] = [
@@ -182,6 +187,7 @@ impl Maker<'_> {
                 Object::Mq => self.mq(who),
                 Object::Sysv => self.sysv(who),
                 Object::Named => self.named(who),
+                Object::Sem => self.sem(who),
             },
         }
     }
@@ -309,6 +315,7 @@ impl Maker<'_> {
             }
             Object::Signal => return self.signal(who),
             Object::Named => return self.make_named(who),
+            Object::Sem => return self.make_sem(who),
         };
         self.push(who, call);
     }

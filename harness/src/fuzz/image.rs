@@ -85,6 +85,8 @@ pub fn go_on(legacy: &str, program: &str) -> Result<u8> {
         me: legacy.me,
         registers: legacy.registers,
         ids: legacy.ids,
+        sems: [0; REGISTERS],
+        has_sems: false,
         buffer,
         prefix: legacy.prefix,
         highest: legacy.highest,

@@ -3,6 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 
+use super::calls_sem::UNNAMED;
 use super::program::{Outcome, Ran, Seen, ACTORS, MOST_STEPS};
 
 pub const HEAD: usize = 16;
@@ -32,6 +33,8 @@ pub struct Page {
     ids_made: AtomicU32,
     /// System V objects: kind and id.
     ids: [AtomicU64; MOST_IDS],
+    /// POSIX semaphores; zeros are one that is not shared.
+    sems: [[AtomicU64; 4]; UNNAMED],
 }
 
 #[repr(C)]
@@ -127,6 +130,7 @@ impl Page {
         }
         self.handlers_ran.store(0, Relaxed);
         self.ids_made.store(0, Relaxed);
+        self.clear_sems();
     }
 
     pub fn gave(&self, step: usize, gave: Gave<'_>) {
@@ -198,6 +202,15 @@ impl Page {
         if let Some(to) = self.ids.get(at) {
             to.store(u64::from(kind) << 32 | u64::from(id as u32), Relaxed);
         }
+    }
+
+    pub fn sem(&self, at: usize) -> *mut libc::sem_t {
+        (&raw const self.sems[at]).cast_mut().cast()
+    }
+
+    pub fn clear_sems(&self) {
+        let words = self.sems.iter().flatten();
+        words.for_each(|word| word.store(0, Relaxed));
     }
 
     pub fn forget_ids(&self) {

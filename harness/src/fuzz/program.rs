@@ -5,9 +5,9 @@
 //! over until another's call ends that. One acts at a time, so a program has one outcome. A step of an
 //! actor that is not there is passed over, too: any part of a program is a program.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+pub use super::outcome::{Differs, Outcome, Ran, Seen};
 
 pub const ACTORS: usize = 3;
 pub const REGISTERS: usize = 16;
@@ -45,6 +45,17 @@ pub enum What {
     Default,
     Ignore,
     Handler,
+}
+
+/// How one waits for a POSIX semaphore.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub enum SemWay {
+    Wait,
+    Try,
+    /// Until a time that is over.
+    Past,
+    BadTime,
+    BadClock,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -306,6 +317,35 @@ pub enum Call {
     },
     /// execve(2) of the same program, which goes on with the next step.
     Exec,
+    /// sem_init(3) of one in the shared page.
+    SemInit {
+        sem: Reg,
+        shared: bool,
+        value: u32,
+    },
+    /// sem_open(3).
+    SemOpen {
+        to: Reg,
+        name: u8,
+        flags: i32,
+        value: u32,
+    },
+    SemClose {
+        sem: Reg,
+    },
+    SemUnlink {
+        name: u8,
+    },
+    SemPost {
+        sem: Reg,
+    },
+    SemWait {
+        sem: Reg,
+        way: SemWay,
+    },
+    SemValue {
+        sem: Reg,
+    },
 }
 
 impl Call {
@@ -319,6 +359,7 @@ impl Call {
                 | Call::Msgrcv { .. }
                 | Call::MqSend { .. }
                 | Call::MqReceive { .. }
+                | Call::SemWait { .. }
         )
     }
 
@@ -334,116 +375,6 @@ impl Call {
                 | Call::MqSend { .. }
                 | Call::Exec
         )
-    }
-}
-
-/// What calls did.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Outcome {
-    /// As many as there are steps.
-    pub steps: Vec<Seen>,
-    pub handlers: Vec<Ran>,
-    /// Calls that waited: their step, and the one in which they ended.
-    #[serde(default)]
-    pub woken: Vec<(usize, usize)>,
-    /// The step that did not end.
-    pub hangs: Option<usize>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Seen {
-    /// The actor was not there.
-    Nobody,
-    Returned {
-        value: i64,
-        errno: i32,
-        data: Vec<u8>,
-        hash: u64,
-    },
-    /// It ended the one who did it.
-    Died,
-    /// It waited until the program's end.
-    Waits,
-}
-
-/// A handler that ran.
-#[derive(Clone, PartialEq, Eq, Debug, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Ran {
-    pub step: usize,
-    pub who: u8,
-    pub signal: i32,
-    pub code: i32,
-    pub value: i32,
-    /// An actor, or 255.
-    pub from: u8,
-    pub blocked: u64,
-}
-
-/// The first thing that differs: the step, and both in words.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Differs {
-    pub step: usize,
-    pub kernel: String,
-    pub ringer: String,
-}
-
-impl fmt::Display for Differs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (step, kernel, ringer) = (self.step, &self.kernel, &self.ringer);
-        write!(
-            f,
-            "Step {step} differs:\nkernel {kernel}\nringer {ringer}\n"
-        )
-    }
-}
-
-impl Outcome {
-    pub fn differs(&self, ringer: &Outcome) -> Option<Differs> {
-        let steps = self.steps.len().max(ringer.steps.len());
-        (0..steps).find_map(|step| {
-            let (kernel, ringer) = (self.at(step), ringer.at(step));
-            (kernel != ringer).then_some(Differs {
-                step,
-                kernel,
-                ringer,
-            })
-        })
-    }
-
-    /// All that is known of a step, in words.
-    fn at(&self, step: usize) -> String {
-        let mut text = match self.steps.get(step) {
-            _ if self.hangs == Some(step) => "does not end".to_owned(),
-            None | Some(Seen::Nobody) => "not done".to_owned(),
-            Some(Seen::Died) => "ends its process".to_owned(),
-            Some(Seen::Waits) => "waits for ever".to_owned(),
-            Some(Seen::Returned {
-                value,
-                errno: 0,
-                data,
-                ..
-            }) if data.is_empty() => {
-                format!("= {value}")
-            }
-            Some(Seen::Returned {
-                value,
-                errno: 0,
-                data,
-                hash,
-            }) => {
-                format!("= {value}, data {data:02x?} hash {hash:x}")
-            }
-            Some(Seen::Returned { value, errno, .. }) => {
-                format!("= {value} ({})", crate::sys::strerror(*errno))
-            }
-        };
-        for (_, until) in self.woken.iter().filter(|(from, _)| *from == step) {
-            text += &format!(", having waited until step {until}");
-        }
-        for ran in self.handlers.iter().filter(|ran| ran.step == step) {
-            text += &format!("\n  {} runs its handler: {ran:?}", ran.who);
-        }
-        text
     }
 }
 
@@ -466,29 +397,5 @@ mod tests {
             r#"{"seed":7,"steps":[{"who":1,"call":"close","fd":3}]}"#
         );
         assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
-    }
-
-    #[test]
-    fn the_first_step_that_differs_is_told() {
-        let returned = |value| Seen::Returned {
-            value,
-            errno: 0,
-            data: vec![],
-            hash: 0,
-        };
-        let outcome = |values: &[i64]| Outcome {
-            steps: values.iter().map(|v| returned(*v)).collect(),
-            ..Outcome::default()
-        };
-        assert_eq!(outcome(&[1, 2]).differs(&outcome(&[1, 2])), None);
-        let differs = outcome(&[1, 2, 3]).differs(&outcome(&[1, 5, 6])).unwrap();
-        assert_eq!(
-            (
-                differs.step,
-                differs.kernel.as_str(),
-                differs.ringer.as_str()
-            ),
-            (1, "= 2", "= 5")
-        );
     }
 }

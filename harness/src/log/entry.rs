@@ -235,6 +235,9 @@ pub struct Entry {
     /// The first bytes of a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// reaped: semaphores that it took so many times more often than it posted them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<(String, u64)>,
     /// A message's priority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prio: Option<u32>,

@@ -27,6 +27,7 @@ mod story;
 pub mod summary;
 mod syscalls;
 pub mod sysv;
+mod taken;
 mod text;
 
 pub use filter::Filter;

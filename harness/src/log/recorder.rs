@@ -25,6 +25,7 @@ use super::perfetto::Perfetto;
 use super::sigstory::SigStory;
 use super::story::Story;
 use super::summary::{Accounts, Summary};
+use super::taken::Taken;
 use super::text;
 pub use super::text::Color;
 use crate::error::{Error, Result};
@@ -187,6 +188,7 @@ pub struct Voice {
     settings: Settings,
     flow: Flow,
     story: Story,
+    taken: Taken,
     accounts: Accounts,
     line: String,
     perfetto: Perfetto,
@@ -206,6 +208,7 @@ impl Voice {
             path,
             flow: Flow::default(),
             story: Story::default(),
+            taken: Taken::default(),
             accounts: Accounts::new(&settings.header),
             settings,
             line: String::new(),
@@ -232,6 +235,7 @@ impl Voice {
     pub fn entry(&mut self, mut e: Entry) {
         let shares = self.flow.follow(&mut e);
         self.story.remember(&e);
+        self.taken.follow(&mut e);
         self.accounts.count(&e, &shares);
         if self.trouble.is_some() || !self.settings.filter.admits(&e) {
             return;

@@ -135,9 +135,14 @@ fn what(out: &mut String, e: &Entry, story: &Story) {
         Op::Reaped => {
             write!(
                 out,
-                "--- {} was killed: its descriptors are closed ---",
+                "--- {} was killed: its descriptors are closed",
                 e.who.unwrap_or(0)
-            )
+            )?;
+            for (semaphore, times) in &e.taken {
+                let times = human::plural(*times, "time");
+                write!(out, "; it took {semaphore} {times} more than it posted it")?;
+            }
+            out.write_str(" ---")
         }
         Op::Pipe2 => {
             let [r, w] = e.fds.unwrap_or([-1, -1]);

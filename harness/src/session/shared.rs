@@ -22,6 +22,14 @@ pub struct SemaphoreView {
     pub mode: u32,
     /// Processes that have it open.
     pub mapped_by: Vec<u32>,
+    /// Who took it last, and has not posted it since. Known with a log only.
+    pub taken_by: Option<Taker>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Taker {
+    pub pid: u32,
+    pub dead: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -48,13 +56,21 @@ pub fn of(session: &Session) -> (Vec<SemaphoreView>, Vec<MemoryView>) {
         let mode = meta.mode() & 0o7777;
         match b.kind {
             Kind::Semaphore => {
-                let (value, sleepers) = semaphore(&b.path).unwrap_or_default();
+                let [value, sleepers, taker] = semaphore(&b.path).unwrap_or_default();
+                let lives = || {
+                    let mut all = leftover::live_processes(&session.arena);
+                    all.any(|(_, p)| p.pid.load(Relaxed) == taker)
+                };
                 semaphores.push(SemaphoreView {
                     name: name(b),
                     value,
                     sleepers,
                     mode,
                     mapped_by,
+                    taken_by: (taker != 0).then(|| Taker {
+                        pid: taker,
+                        dead: !lives(),
+                    }),
                 });
             }
             Kind::Memory => memory.push(MemoryView {
@@ -79,12 +95,12 @@ pub fn name(b: &Belonging) -> String {
     }
 }
 
-/// glibc's `struct new_sem` of 64-bit machines: the value, and how many sleep.
-fn semaphore(path: &Path) -> Option<(u32, u32)> {
-    let mut bytes = [0; 8];
+/// glibc's `struct new_sem` of 64-bit machines: the value, and how many sleep. Behind it, ringer's: who took it.
+fn semaphore(path: &Path) -> Option<[u32; 3]> {
+    let mut bytes = [0; 20];
     fs::File::open(path).ok()?.read_exact(&mut bytes).ok()?;
-    let data = u64::from_le_bytes(bytes);
-    Some((data as u32, (data >> 32) as u32))
+    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
+    Some([word(0), word(4), word(16)])
 }
 
 /// Which of the session's processes have which file mapped.

@@ -38,6 +38,9 @@ pub enum Bug {
     UnixOneMore,
     UnixTruncatedLength,
     UnixStreamOfRecords,
+    PosixOpensExisting,
+    PosixSlashIsPart,
+    PosixMissesInterrupt,
 }
 
 /// Whether this bug is awake.

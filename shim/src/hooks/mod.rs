@@ -66,6 +66,7 @@ unsafe fn log_name(kind: Kind, ret: isize, name: *const libc::c_char) {
     } else {
         ret as i64
     };
+    crate::attach::ensure_process();
     let entry = crate::entry::Entry::enter();
     entry.owner();
     crate::attach::log_event(&entry, kind, (ret, words as u64, (words >> 64) as u64));

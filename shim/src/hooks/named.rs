@@ -2,6 +2,7 @@
 
 use libc::{c_char, c_int, c_uint, mode_t, sem_t};
 use ringer_kernel::log::Kind as Record;
+use ringer_kernel::planted::{planted, Bug};
 
 use crate::call::named::{map, Kind, Mapped};
 use crate::env::bytes_of;
@@ -60,6 +61,7 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn sem_open(name: *const c_char, flags: c_int, mode: mode_t, value: c_uint)
         -> *mut sem_t => ringer_sem_open {
+        let flags = if planted(Bug::PosixOpensExisting) { flags & !libc::O_EXCL } else { flags };
         // (Without O_CREAT the program gives no more arguments, and libc looks at none.)
         // SAFETY: the program's string.
         let mapped = unsafe { session_name(Kind::Semaphore, name) };

@@ -2,6 +2,7 @@
 
 mod memory;
 mod semaphores;
+mod strangers;
 mod unnamed;
 
 use std::ffi::CString;

@@ -4,6 +4,7 @@
 
 mod descriptors;
 mod outside;
+mod queues;
 mod senders;
 
 use libc::{SIGTSTP, SIGTTIN, SIGTTOU};

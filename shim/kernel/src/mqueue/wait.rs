@@ -32,6 +32,7 @@ use crate::host::{crash_point, Host};
 use crate::pipe::Ctx;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::OwnerId;
+use crate::task::{self, stops::Stops};
 
 pub mod stage {
     pub const IDLE: u32 = 0;
@@ -84,14 +85,47 @@ pub struct Waiter {
     pub slot: AtomicU32,
     /// Of the message that waits for room.
     pub prio: AtomicU32,
-    _pad: AtomicU32,
+    /// Slot of its process.
+    pub process: AtomicU32,
     /// The log record of what ended the wait.
     pub cause: AtomicU64,
-    _pad2: [AtomicU64; 2],
+    /// How often its process had been sent a stop when it began: see `task::stops`.
+    pub stops: AtomicU32,
+    _pad: AtomicU32,
+    _pad2: AtomicU64,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
 unsafe impl ArenaSafe for Waiter {}
+
+impl Waiter {
+    fn stops<H: Host>(&self, k: &Ctx<'_, H>) -> Option<&'static Stops> {
+        task::process(k.arena, self.process.load(Relaxed)).map(|p| &p.stops)
+    }
+
+    /// Its thread is about to wait: only stops from now on concern it. Without any lock.
+    pub fn begin<H: Host>(&self, k: &Ctx<'_, H>) {
+        let process = task::task_of(k.arena, k.me).map(|t| t.process.load(Relaxed));
+        self.process.store(process.unwrap_or(u32::MAX), Relaxed);
+        let stops = self.stops(k);
+        self.stops
+            .store(stops.map_or(0, |s| s.settled(k.host)), Relaxed);
+    }
+
+    /// Whether its process has been sent a stop since: then it is out of line.
+    pub fn was_stopped<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        let stops = self.stops(k);
+        stops.is_some_and(|s| s.count() != self.stops.load(Relaxed))
+    }
+
+    /// It was, and may have to wait for that.
+    #[cold]
+    pub fn be_stopped<H: Host>(&self, k: &Ctx<'_, H>) {
+        if let Some(stops) = self.stops(k) {
+            stops.settle(k.host);
+        }
+    }
+}
 
 /// The record of the thread in slot `task` of the table of threads.
 #[inline(always)]
@@ -105,7 +139,7 @@ pub fn record(arena: &Arena, task: u32) -> Option<&'static Waiter> {
 
 /// The calling thread's number and record, idle. `None`: there is no memory for it.
 pub fn mine<H: Host>(k: &Ctx<'_, H>) -> Option<(u32, &'static Waiter)> {
-    let task = crate::task::slot_of(k.me);
+    let task = task::slot_of(k.me);
     let made = &k.arena.header().waiters_made;
     if !pages::make::<Waiter>(k.arena, k.host, layout::WAITERS, made, task) {
         return None;
@@ -166,7 +200,7 @@ pub fn free_slot<H: Host>(k: &Ctx<'_, H>, h: &Handle, w: &Waiter) {
 
 /// The calling thread's record.
 pub fn of_caller<H: Host>(k: &Ctx<'_, H>) -> Option<&'static Waiter> {
-    record(k.arena, crate::task::slot_of(k.me))
+    record(k.arena, task::slot_of(k.me))
 }
 
 /// Puts the thread in line.
@@ -233,22 +267,19 @@ fn waits_here<H: Host>(k: &Ctx<'_, H>, h: &Handle, w: &Waiter) -> bool {
         && OwnerId::from_raw(w.owner.load(Relaxed)).is_some_and(|o| !k.is_dead(o))
 }
 
-/// The first in line. Whoever does not wait any more, or is dead, is taken out. `None`: nobody.
+/// The first in line. Whoever does not wait any more, is dead, or was stopped, is taken out. `None`: nobody.
 #[inline(always)]
 pub fn first<H: Host>(k: &Ctx<'_, H>, h: &Handle, side: Side) -> Option<(u32, &'static Waiter)> {
     let list = side.list(h.q);
     if list.load(Relaxed) == 0 {
         return None;
     }
-    first_living(k, h, list)
+    first_living(k, h, side)
 }
 
 #[cold]
-fn first_living<H: Host>(
-    k: &Ctx<'_, H>,
-    h: &Handle,
-    list: &AtomicU32,
-) -> Option<(u32, &'static Waiter)> {
+fn first_living<H: Host>(k: &Ctx<'_, H>, h: &Handle, side: Side) -> Option<(u32, &'static Waiter)> {
+    let list = side.list(h.q);
     let mut left = k.arena.header().tasks_used.load(Relaxed).saturating_add(1);
     loop {
         let at = list.load(Relaxed);
@@ -261,7 +292,11 @@ fn first_living<H: Host>(
         };
         left -= 1;
         if waits_here(k, h, w) {
-            return Some((at, w));
+            if !w.was_stopped(k) {
+                return Some((at, w));
+            }
+            pass_over(k, h, side, w);
+            continue;
         }
         list.store(w.next.load(Relaxed), Release);
         let ours = w.queue.load(Relaxed) == h.slot && w.generation.load(Relaxed) == h.generation;
@@ -270,6 +305,19 @@ fn first_living<H: Host>(
             w.state.store(stage::IDLE, Release);
             less_busy(h.q);
         }
+    }
+}
+
+/// The first in line was stopped: it leaves the line, and when it is continued it tries again. (`wq_sleep` ends
+/// with -ERESTARTSYS at the stop already.)
+#[cold]
+fn pass_over<H: Host>(k: &Ctx<'_, H>, h: &Handle, side: Side, w: &Waiter) {
+    free_slot(k, h, w);
+    if side == Side::Receive {
+        less_busy(h.q);
+    }
+    if serve(h.q, side, w, stage::AGAIN, 0) {
+        k.host.wake(&w.state, 1);
     }
 }
 

@@ -47,8 +47,11 @@ pub fn mq_send<H: Host, T: Tokens>(
     caller: &impl Caller,
 ) -> Sent {
     let start = src.position();
-    let mut ready = None;
+    let mut ready: Option<Ready> = None;
     loop {
+        if let Some(ready) = &ready {
+            ready.begin(k);
+        }
         h.lock(k);
         let slot = match send_locked(k, h, twin, src, (len, prio)) {
             Ok(Step::Done(notice)) => return Ok(notice),
@@ -187,8 +190,11 @@ pub fn mq_receive<H: Host, T: Tokens>(
     prio_to: &mut impl UserWrite,
     caller: &impl Caller,
 ) -> SysResult {
-    let mut ready = None;
+    let mut ready: Option<Ready> = None;
     loop {
+        if let Some(ready) = &ready {
+            ready.begin(k);
+        }
         h.lock(k);
         match receive_locked(k, h, twin, dst, prio_to) {
             Ok(Step::Done(len)) => return Ok(len),

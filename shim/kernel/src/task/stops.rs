@@ -1,8 +1,8 @@
 //! Stop signals, told to those who wait in the arena.
 //!
-//! A stop ends some waits: semop(2), a write that has written a part, timed calls of sockets [signal(7)]. But
-//! ringer's sleep is futex(2), which the kernel makes again after SIGCONT without a word. So whoever sends a
-//! stop counts it in the slot of the process that it is for:
+//! A stop ends some waits: semop(2), a write that has written a part, timed calls of sockets [signal(7)]; others, of
+//! queues, begin anew. But ringer's sleep is futex(2), which the kernel makes again after SIGCONT without a word. So
+//! whoever sends a stop counts it in the slot of the process that it is for:
 //!
 //! ```text
 //! sender                           target, in a wait

@@ -43,6 +43,14 @@ pub struct Ready {
     rank: u32,
 }
 
+impl Ready {
+    /// Each wait has stops of its own. Without any lock.
+    #[inline(always)]
+    pub fn begin<H: Host>(&self, k: &Ctx<'_, H>) {
+        self.record.begin(k);
+    }
+}
+
 /// Makes ready, and spins if that has been worth it. Without any lock.
 #[cold]
 pub fn prepare<H: Host>(
@@ -250,6 +258,11 @@ fn sleep_on<H: Host>(
         if caller.left() == 0 {
             return give_up(k, h, side, w, number, Errno::ETIMEDOUT.into());
         }
+        if w.was_stopped(k) {
+            w.be_stopped(k);
+            let ended = leave(k, h, side, w, number);
+            return Ok(ended.unwrap_or(Ended::Again));
+        }
         // Whoever should have served us may have died at it.
         if h.q.lock.holder().is_some_and(|o| k.is_dead(o)) {
             h.lock(k);
@@ -276,7 +289,6 @@ fn outcome(w: &Waiter, side: Side) -> Option<Ended> {
     }
 }
 
-/// Leaves the line without having been served - if it has not been just now.
 fn give_up<H: Host>(
     k: &Ctx<'_, H>,
     h: &Handle,
@@ -285,10 +297,21 @@ fn give_up<H: Host>(
     number: u32,
     why: SysError,
 ) -> Result<Ended, SysError> {
+    leave(k, h, side, w, number).ok_or(why)
+}
+
+/// Leaves the line without having been served - if it has not been just now.
+fn leave<H: Host>(
+    k: &Ctx<'_, H>,
+    h: &Handle,
+    side: Side,
+    w: &'static Waiter,
+    number: u32,
+) -> Option<Ended> {
     h.lock(k);
     if let Some(ended) = outcome(w, side) {
         h.unlock(k);
-        return Ok(ended);
+        return Some(ended);
     }
     wait::delist(k.arena, side.list(h.q), number);
     crash_point("mq.wait.delisted");
@@ -296,5 +319,5 @@ fn give_up<H: Host>(
     w.state.store(stage::IDLE, Release);
     wait::less_busy(h.q);
     h.unlock(k);
-    Err(why)
+    None
 }
