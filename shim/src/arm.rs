@@ -299,7 +299,8 @@ pub fn unarmed<R>(f: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub fn in_gate(nr: i64, args: [usize; 6]) -> Option<isize> {
     let tls = tls();
-    let by_libc = tls.selector.get() == 0 || truth::is_watched(tls) || has_threads() || cancelling();
+    let by_libc =
+        tls.selector.get() == 0 || truth::is_watched(tls) || has_threads() || cancelling();
     if by_libc {
         return None;
     }

@@ -139,6 +139,12 @@ impl Twin for SocketTwin<'_> {
             peer::disconnect(self.fd);
         }
     }
+
+    fn reset_told(&self) {
+        if self.is_open() {
+            peer::forget_error(self.fd);
+        }
+    }
 }
 
 impl Tokens for TwinEnd {
