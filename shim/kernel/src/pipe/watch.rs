@@ -35,7 +35,7 @@ pub trait Tokens {
     fn add_first(&self, n: u32) -> u32 {
         self.add(n)
     }
-    /// Takes `n`, which are there; how many came out.
+    /// Takes up to `n`; how many came out.
     fn take(&self, n: u32) -> u32;
     /// How many there are.
     fn count(&self) -> Option<u32>;
