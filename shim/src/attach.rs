@@ -180,7 +180,9 @@ fn join(arena: Arena) -> bool {
     // SAFETY: nobody reads ARENA before STATE or LOCAL says so; one thread gets here.
     unsafe { *ARENA.0.get() = Some(arena) };
     BASE.store(arena.base().cast_mut(), Release);
-    FLAGS.store(arena.header().flags.load(Relaxed), Release);
+    let flags = arena.header().flags.load(Relaxed);
+    FLAGS.store(flags, Release);
+    crate::hooks::begin_semaphores(flags);
     LOCAL.store(page, Release);
     true
 }

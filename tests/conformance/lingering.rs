@@ -186,3 +186,20 @@ both_worlds!(no_child_of_another_thread_inherits_what_a_call_opens, {
     }
     forker.join().unwrap();
 });
+
+// One thread selects, another writes, which ends the select; the first closes both ends while the second may still be in its
+// write. The next pipe has nothing of this one.
+both_worlds!(who_is_woken_closes_both_ends_under_the_writer, {
+    for _ in 0..300 {
+        let p = pipe();
+        let (r, w) = (p.r.leak(), p.w.leak());
+        let woken = waits(move || {
+            let told = poll(&mut [pollfd(r, POLLIN)], 10_000);
+            let _ = (close(r), close(w));
+            told == Ok(1)
+        });
+        // Closed under it: EBADF at worst, if the other thread is here first.
+        assert_eq!(write(w, b"stop"), Ok(4));
+        assert!(woken.join().unwrap(), "nobody told the poller");
+    }
+});

@@ -206,7 +206,7 @@ pub const ROWS: &[Row] = &[
         regime: "uncontended, one thread, log off",
         workload: "sem",
         iterations: 2_000_000,
-        // libc's own code: the hooks must not show.
+        // libc needs no system call either: the hooks must not show.
         target: 0.9,
         pipes: false,
         ..PLAIN

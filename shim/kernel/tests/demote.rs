@@ -95,11 +95,21 @@ fn tokens_are_taken_out_before_bytes_go_in() {
     twin.resize(4);
     watch::watch(&kit.world.ctx(&kit.me), kit.pair.pipe, twin, 0);
     kit.prepare(4, &[16_384], 0);
-    watch::reconcile(&kit.world.ctx(&kit.me), kit.pair.pipe, twin, Side::Writer);
+    watch::reconcile(
+        &kit.world.ctx(&kit.me),
+        watch::known(kit.pair.pipe),
+        twin,
+        Side::Writer,
+    );
     assert_eq!((twin.tokens(), twin.readiness()), (4, (true, false)));
     assert_eq!(kit.demote(&kit.me), Ok(16_384));
     assert_eq!((twin.tokens(), kit.pair.pipe.tokens.load(SeqCst)), (0, 0));
-    watch::reconcile(&kit.world.ctx(&kit.me), kit.pair.pipe, twin, Side::Both);
+    watch::reconcile(
+        &kit.world.ctx(&kit.me),
+        watch::known(kit.pair.pipe),
+        twin,
+        Side::Both,
+    );
     assert_eq!(
         twin.tokens(),
         0,
@@ -149,13 +159,13 @@ fn tokens_of_a_dead_keeper_are_counted_anew() {
     let (p, twin) = (kit.pair.pipe, kit.kernel);
     watch::watch(&k, p, twin, 0);
     kit.prepare(16, &[10], 0);
-    watch::reconcile(&k, p, twin, Side::Writer);
+    watch::reconcile(&k, watch::known(p), twin, Side::Writer);
     assert_eq!((twin.tokens(), p.tokens.load(SeqCst)), (1, 1));
     let dead = kit.world.enter();
     dead.die();
     p.token_lock.word.store(dead.owner.raw(), SeqCst);
     p.tokens.store(0, SeqCst); // it had put the token in, and had not counted it
-    watch::reconcile(&k, p, twin, Side::Writer);
+    watch::reconcile(&k, watch::known(p), twin, Side::Writer);
     assert_eq!((twin.tokens(), p.tokens.load(SeqCst)), (1, 1));
 }
 
@@ -167,7 +177,7 @@ fn pokes_are_made_where_they_are_wanted() {
     watch::watch(&k, p, twin, watched::WRITES);
     let step = |side| {
         let before = twin.pokes();
-        watch::reconcile(&k, p, twin, side);
+        watch::reconcile(&k, watch::known(p), twin, side);
         twin.pokes() - before
     };
     kit.prepare(16, &[10], 0);

@@ -134,7 +134,9 @@ impl Rubbish {
             24..=25 => ignore(found.map(|p| pipe::queued_bytes(&k, p))),
             26..=28 => ignore(found.map(|p| demote::demote(&k, p, &kernel, Cause::IoUring))),
             29..=30 => ignore(found.map(|p| watch::watch(&k, p, &kernel, index))),
-            31..=33 => ignore(found.map(|p| watch::reconcile(&k, p, &kernel, Side::Writer))),
+            31..=33 => {
+                ignore(found.map(|p| watch::reconcile(&k, watch::known(p), &kernel, Side::Writer)))
+            }
             34..=36 => pipe::release(&k, index),
             37..=38 => ignore(pipe::create(&k, 1, 2, 16, mode::RING)),
             39..=40 => ignore(file::new_file(arena, me.owner, host, index, End::Write, 0)),

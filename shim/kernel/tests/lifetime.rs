@@ -262,3 +262,18 @@ fn a_table_is_copied_while_it_changes() {
     slots.dedup();
     assert_eq!(slots.len(), 50, "a slot was given away twice");
 }
+
+/// Somebody was killed with the count of tokens in his hands, or it is wrong for another reason: who finds fewer than there
+/// should be counts them.
+#[test]
+fn a_wrong_count_of_tokens_is_mended() {
+    let kit = Kit::new(world(), 16);
+    kit.pair.pipe.tokens.store(1, SeqCst);
+    let k = kit.world.ctx(&kit.me);
+    pipe::watch::watch(&k, kit.pair.pipe, kit.kernel, 0);
+    assert_eq!(kit.kernel.readiness(), (false, true));
+    assert_eq!(kit.write(&kit.me, b"x", Blocking::No), Ok(1));
+    let known = pipe::watch::known(kit.pair.pipe);
+    pipe::watch::reconcile(&k, known, kit.kernel, pipe::watch::Side::Writer);
+    assert_eq!(kit.kernel.readiness(), (true, true));
+}

@@ -19,6 +19,7 @@ pub use process::{cancelling, has_threads, make_key, test_cancel};
 mod action;
 mod restrict;
 mod sem;
+pub use sem::begin as begin_semaphores;
 mod signal;
 mod socket;
 mod stdio;

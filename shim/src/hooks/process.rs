@@ -124,7 +124,8 @@ pub fn test_cancel() {
 
 redhook::hook! {
     unsafe fn pthread_cancel(thread: pthread_t) -> c_int => ringer_pthread_cancel {
-        CANCELS.store(1, Relaxed);
+        CANCELS.store(1, SeqCst);
+        super::sem::be_slow();
         // SAFETY: the program's own call.
         unsafe { real::pthread_cancel(thread) }
     }

@@ -2,6 +2,7 @@
 
 mod memory;
 mod semaphores;
+mod unnamed;
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

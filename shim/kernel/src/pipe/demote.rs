@@ -46,6 +46,7 @@ pub fn demote<H: Host>(
     p.lock_readers(k);
     p.lock_writers(k);
     let before = p.mode.load(Acquire);
+    let known = watch::known(p);
     let moved = match before {
         mode::RING | mode::DEMOTING => move_bytes(k, p, twin, before, cause),
         _ => Err(SysError::Demoted),
@@ -54,7 +55,7 @@ pub fn demote<H: Host>(
     p.unlock_readers(k, Progress::None, 0);
     let Some(bytes) = moved? else {
         if p.watched.load(Acquire) != 0 {
-            watch::reconcile(k, p, twin, watch::Side::Both); // its tokens were taken out
+            watch::reconcile(k, known, twin, watch::Side::Both); // its tokens were taken out
         }
         return Err(SysError::Errno(crate::abi::Errno::EIO));
     };

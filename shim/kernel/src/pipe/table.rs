@@ -1,6 +1,6 @@
 //! The session's pipes: making one, finding it, giving it back.
 
-use super::{mode, Ctx, Pipe, SlotCell};
+use super::{mode, watch, Ctx, Pipe, SlotCell};
 use crate::abi::limits::PAGE_SIZE;
 use crate::abi::Errno;
 use crate::arena::{alloc, layout, pages, Arena, Off};
@@ -98,16 +98,15 @@ pub fn release_if<H: Host>(k: &Ctx<'_, H>, index: u32, generation: u32) {
     let lost = p.written.load(Relaxed).saturating_sub(p.read.load(Relaxed));
     k.log.pipe(p, Kind::Free, 0, (lost as i64, 0, 0));
     p.generation.fetch_add(1, AcqRel);
+    watch::forget(k, p);
     let slots = p.slots.load(Relaxed);
     let slots_at = Off::<u8>::from_raw(p.slots_at.swap(0, Relaxed));
     let data_at = Off::<u8>::from_raw(p.data_at.swap(0, Relaxed));
     for word in [
-        &p.watched,
         &p.reader_witness,
         &p.writer_witness,
         &p.readers,
         &p.writers,
-        &p.tokens,
         &p.log_seq,
         &p.pokes,
         &p.demote_cause,

@@ -88,30 +88,38 @@ fn wanted(p: &Pipe) -> (u32, u32) {
     }
 }
 
+/// A pipe, and the generation of which the caller knows. Another thread may have closed it since, and the slot be another's:
+/// its tokens are in another twin.
+pub type Known<'a> = (&'a Pipe, u32);
+
+/// As it is now.
+pub fn known(p: &Pipe) -> Known<'_> {
+    (p, p.generation.load(Acquire))
+}
+
 /// Brings the twin into line with the ring, as far as this side can.
-pub fn reconcile<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Side) {
+pub fn reconcile<H: Host>(
+    k: &Ctx<'_, H>,
+    (p, generation): Known<'_>,
+    twin: &impl Tokens,
+    side: Side,
+) {
     let found = p.token_lock.lock(k.me, k.host, k);
     if found != Found::InOrder {
         if let Some(n) = twin.count() {
             p.tokens.store(n, Relaxed); // C1
         }
     }
-    let mut moved = 0;
-    if p.is_ring() {
-        let have = p.tokens.load(Relaxed);
-        let (least, most) = wanted(p);
-        if have < least && side != Side::Reader {
-            moved = match have {
-                0 => twin.add_first(least),
-                _ => twin.add(least - have),
-            };
-            p.tokens.store(have.wrapping_add(moved), Relaxed);
-        } else if have > most && matches!(side, Side::Reader | Side::Both) {
-            moved = twin.take(have - most);
-            p.tokens.store(have - moved.min(have), Relaxed);
-        }
-    }
+    let same = p.generation.load(Acquire) == generation;
+    let moved = if same && p.is_ring() {
+        move_tokens(p, twin, side)
+    } else {
+        0
+    };
     let _ = p.token_lock.unlock(k.me, Progress::None, k.host);
+    if !same {
+        return;
+    }
     // It will wait for an edge. If a reader has made room since, and nobody had mirrored that the
     // ring was full, none would come.
     if side == Side::WriterStopped && !p.looks_full() {
@@ -127,6 +135,29 @@ pub fn reconcile<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Si
     }
 }
 
+/// How many went in or came out. `token_lock` is held.
+fn move_tokens(p: &Pipe, twin: &impl Tokens, side: Side) -> u32 {
+    let have = p.tokens.load(Relaxed);
+    let (least, most) = wanted(p);
+    let (asked, moved, now) = if have < least && side != Side::Reader {
+        let moved = match have {
+            0 => twin.add_first(least),
+            _ => twin.add(least - have),
+        };
+        (least - have, moved, have.wrapping_add(moved))
+    } else if have > most && matches!(side, Side::Reader | Side::Both) {
+        let moved = twin.take(have - most);
+        (have - most, moved, have - moved.min(have))
+    } else {
+        return 0;
+    };
+    // Fewer than it should be: what was counted may be wrong.
+    let short = moved < asked;
+    let counted = if short { twin.count() } else { None };
+    p.tokens.store(counted.unwrap_or(now), Relaxed);
+    moved
+}
+
 /// From now on every change of readiness is mirrored, and what `how` (bits of [`watched`]) says
 /// is told. `twin` must have both ends.
 pub fn watch<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, how: u32) {
@@ -135,7 +166,7 @@ pub fn watch<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, how: u32) {
     if p.watched.fetch_or(how | watched::LEVEL, SeqCst) == 0 {
         k.log.pipe(p, Kind::Watch, 0, (0, 0, 0));
     }
-    reconcile(k, p, twin, Side::Both);
+    reconcile(k, known(p), twin, Side::Both);
 }
 
 /// Takes all tokens out, for demotion. `token_lock` is held by the caller's caller, in effect:
@@ -149,6 +180,15 @@ pub(super) fn clear<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, befor
         }
     }
     p.tokens.store(0, Relaxed);
+}
+
+/// The pipe is being freed, and has its next generation: who is still moving its tokens is waited for, and who comes later
+/// finds another one.
+pub(super) fn forget<H: Host>(k: &Ctx<'_, H>, p: &Pipe) {
+    let _ = p.token_lock.lock(k.me, k.host, k);
+    p.tokens.store(0, Relaxed);
+    p.watched.store(0, Relaxed);
+    let _ = p.token_lock.unlock(k.me, Progress::None, k.host);
 }
 
 pub(super) fn cleared<H: Host>(k: &Ctx<'_, H>, p: &Pipe) {

@@ -5,7 +5,7 @@ use crate::file::{End, PipeEnd};
 use crate::host::{Host, Twin, UserRead, UserWrite};
 use crate::log::Kind;
 use crate::pipe::slot;
-use crate::pipe::watch::{self, Side, Tokens};
+use crate::pipe::watch::{self, Known, Side, Tokens};
 use crate::pipe::{try_read, try_write, Ctx, Ended, Pipe};
 use crate::sync::atomic::Ordering::*;
 use crate::sync::wait_queue::Waitable;
@@ -36,9 +36,8 @@ impl Written {
     /// write(2)'s own result: a partial count wins over an error.
     pub fn result(&self) -> SysResult {
         match self.end {
-            _ if self.bytes > 0 => Ok(self.bytes),
-            Ok(()) => Ok(self.bytes),
-            Err(e) => Err(e),
+            Err(e) if self.bytes == 0 => Err(e),
+            _ => Ok(self.bytes),
         }
     }
 
@@ -73,11 +72,11 @@ pub fn pipe_read<H: Host, T: Twin + Tokens, U: UserWrite>(
     if want == 0 {
         return Ok(0); // R2
     }
-    testify(k, e, twin);
+    let known = testify(k, e, twin);
     // Mostly there is something.
     match try_read(k, e.pipe, dst, want) {
         Ok(step) if step.bytes > 0 => {
-            mirror(k, e.pipe, twin, Side::Reader);
+            mirror(k, known, twin, Side::Reader);
             return Ok(step.bytes); // R3
         }
         Ok(step) if step.ended == Ended::Fault => {
@@ -162,21 +161,19 @@ pub fn pipe_write<H: Host, T: Twin + Tokens, U: UserRead>(
     if len == 0 {
         return Written::nothing(Ok(())); // W2
     }
-    testify(k, e, twin);
+    let known = testify(k, e, twin);
     let mut left = len;
     let mut first = true;
     // Mostly there is a reader, and room.
     if e.pipe.surely_held(k.arena, End::Read) {
         match try_write(k, e.pipe, src, len, true, kind) {
             Ok(step) => {
-                mirror(k, e.pipe, twin, stopped(step.bytes, left));
+                mirror(k, known, twin, stopped(step.bytes, left));
                 left -= step.bytes;
                 first = false;
                 if left == 0 {
-                    return Written {
-                        bytes: len,
-                        end: Ok(()),
-                    }; // W4
+                    let end = Ok(());
+                    return Written { bytes: len, end }; // W4
                 }
                 if step.ended == Ended::Fault {
                     return write_ends(k, e, len - left, Err(Errno::EFAULT.into()));
@@ -248,10 +245,11 @@ fn write_ends<H: Host>(
 
 /// "I use this end", and takes it back if the descriptor was closed meanwhile by another thread.
 #[inline(always)]
-fn testify<H: Host, T: Twin>(k: &Ctx<'_, H>, e: &PipeEnd, twin: &T) {
+fn testify<H: Host>(k: &Ctx<'_, H>, e: &PipeEnd, twin: &impl Twin) -> Known<'static> {
     if e.pipe.testify(e.end, k.me) && !twin.is_open() {
         e.pipe.forget_witness(e.end);
     }
+    watch::known(e.pipe)
 }
 
 #[cold]
@@ -287,9 +285,9 @@ fn stopped(bytes: usize, left: usize) -> Side {
 
 /// After every step, before a sleep above all: pollers see what changed, and that somebody tried.
 #[inline(always)]
-fn mirror<H: Host>(k: &Ctx<'_, H>, p: &Pipe, twin: &impl Tokens, side: Side) {
-    if p.watched.load(Acquire) != 0 {
-        watch::reconcile(k, p, twin, side);
+fn mirror<H: Host>(k: &Ctx<'_, H>, known: Known<'_>, twin: &impl Tokens, side: Side) {
+    if known.0.watched.load(Acquire) != 0 {
+        watch::reconcile(k, known, twin, side);
     }
 }
 
@@ -352,7 +350,8 @@ impl<H: Host, T: Twin + Tokens, U: UserWrite> Reading<'_, H, T, U> {
     #[inline(always)]
     fn take(&mut self) -> Result<Option<usize>, SysError> {
         let step = try_read(self.k, self.p, self.dst, self.want)?;
-        mirror(self.k, self.p, self.twin, Side::Reader);
+        let known = (self.p, self.wait.generation);
+        mirror(self.k, known, self.twin, Side::Reader);
         if step.bytes > 0 || step.ended == Ended::Packet {
             return Ok(Some(step.bytes));
         }
@@ -387,7 +386,11 @@ impl<H: Host, T: Twin + Tokens, U: UserRead> Waitable for Writing<'_, H, T, U> {
             return Err(Errno::EPIPE.into()); // W3
         }
         let step = try_write(self.k, self.p, self.src, self.left, self.first, self.kind)?; // W4
-        mirror(self.k, self.p, self.twin, stopped(step.bytes, self.left));
+        let (known, side) = (
+            (self.p, self.wait.generation),
+            stopped(step.bytes, self.left),
+        );
+        mirror(self.k, known, self.twin, side);
         self.first = false;
         self.left -= step.bytes;
         if step.ended == Ended::Fault {

@@ -134,7 +134,12 @@ impl Trio {
                 prop_assert_eq!(got.map_err(errno), expected, "ringer's F_SETPIPE_SZ");
                 if let (Ok(()), Some(kernel)) = (expected, self.kernel) {
                     kernel.resize(1 << log2); // as the shim does
-                    watch::reconcile(&world.ctx(me), self.pair.pipe, kernel, Side::Both);
+                    watch::reconcile(
+                        &world.ctx(me),
+                        watch::known(self.pair.pipe),
+                        kernel,
+                        Side::Both,
+                    );
                 }
             }
             Op::CloseReader => {
