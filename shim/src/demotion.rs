@@ -79,7 +79,7 @@ pub fn demote_pair(k: &Ctx<'_, Shim>, fd: i32, s: &SocketId, cause: Cause) -> bo
     if s.pair.mode.load(Acquire) == mode::KERNEL {
         return true;
     }
-    let real = |bits| peer::become_widowed(fd, s, bits);
+    let real = |bits, left| peer::become_widowed(fd, s, bits, left);
     if unix::demote::demote_widowed(k, s.pair, s.side, real, cause) {
         return true;
     }

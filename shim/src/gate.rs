@@ -22,6 +22,7 @@ ringer_gate_start:
     .globl ringer_syscall6
     .hidden ringer_syscall6
     .type ringer_syscall6,@function
+    .cfi_startproc
 ringer_syscall6:
     mov rax, rdi
     mov rdi, rsi
@@ -32,6 +33,7 @@ ringer_syscall6:
     mov r9, qword ptr [rsp + 8]
     syscall
     ret
+    .cfi_endproc
 
     .globl ringer_restore_rt
     .hidden ringer_restore_rt

@@ -248,6 +248,42 @@ pub fn charged(fd: i32) -> Option<u64> {
     ask(fd, libc::TIOCOUTQ)
 }
 
+/// What can be read (FIONREAD).
+pub fn readable(fd: i32) -> Option<u64> {
+    ask(fd, libc::FIONREAD)
+}
+
+/// Takes out a packet, or a part of a stream, and gives its length. `None`: there is none.
+pub fn drop_record(fd: i32) -> Option<u64> {
+    drop_bytes(fd, u64::MAX)
+}
+
+fn drop_bytes(fd: i32, most: u64) -> Option<u64> {
+    let mut sink = [0u8; 4096];
+    let (to, len) = (sink.as_mut_ptr(), most.min(sink.len() as u64));
+    let n = sys!(libc::SYS_recvfrom, fd, to, len, libc::MSG_DONTWAIT, 0, 0);
+    u64::try_from(n).ok()
+}
+
+/// getsockopt(SO_ERROR): it is told, and so is no more.
+pub fn forget_error(fd: i32) {
+    option(fd, libc::SO_ERROR);
+}
+
+/// What was sent before accept, and is in the real socket yet, goes, but for the last `left` bytes of a stream.
+fn trim_early(fd: i32, s: &SocketId, left: u64) {
+    let is_stream = s.pair.type_of() == unix::Type::Stream;
+    for _ in 0..=s.pair.early.load(Acquire) {
+        let more = match is_stream {
+            true => readable(fd).map_or(0, |there| there.saturating_sub(left)),
+            false => u64::MAX,
+        };
+        if more == 0 || drop_bytes(fd, more).is_none() {
+            break;
+        }
+    }
+}
+
 fn ask(fd: i32, request: u64) -> Option<u64> {
     let mut n = 0i32;
     let ret = sys!(libc::SYS_ioctl, fd, request, &raw mut n);
@@ -268,18 +304,18 @@ impl RealPair for Sockets {
     }
 
     fn drop_bytes(&self, side: Side, n: u64) -> bool {
-        let mut bytes = [0u8; 1024];
-        let mut left = n as usize;
+        let mut left = n;
         while left > 0 {
-            let want = left.min(bytes.len());
-            let (to, flags) = (bytes.as_mut_ptr(), libc::MSG_DONTWAIT);
-            let got = sys!(libc::SYS_recvfrom, self.fd(side), to, want, flags, 0, 0);
-            if got <= 0 {
-                return false;
+            match drop_bytes(self.fd(side), left) {
+                Some(got) if got > 0 => left -= got.min(left),
+                _ => return false,
             }
-            left -= (got as usize).min(left);
         }
         true
+    }
+
+    fn drop_record(&self, side: Side) -> bool {
+        drop_record(self.fd(side)).is_some()
     }
 
     fn set_sndbuf(&self, side: Side, bytes: Option<u32>) {
@@ -326,8 +362,15 @@ pub fn disconnect(fd: i32) {
     sys!(libc::SYS_connect, fd, &raw const nobody, 2);
 }
 
-/// The peer is gone, and nothing of it is here: the real socket becomes what ringer's is.
-pub fn become_widowed(fd: i32, s: &SocketId, shut_bits: u32) {
+/// The peer is gone, and nothing of it is here, but for `left` bytes that the real socket has as well: that becomes what
+/// ringer's is.
+pub fn become_widowed(fd: i32, s: &SocketId, shut_bits: u32, left: u64) {
+    match s.side {
+        // What it knows of an error, ringer has told.
+        Side::A if s.pair.has_early() => forget_error(fd),
+        Side::B if s.pair.has_early() => trim_early(fd, s, left),
+        _ => {}
+    }
     if s.pair.socket(s.side).disconnected.load(Acquire) != 0 {
         disconnect(fd);
     }

@@ -56,6 +56,7 @@ stressors! {
     vm_splice: "vm-splice", 500;
     dup: "dup", 20;
     close: "close", 500;
+    sigio: "sigio", 200;
 }
 
 /// Fills the memory of the machine from many processes, whatever is asked of it: half a minute, so not every day.

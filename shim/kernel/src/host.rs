@@ -119,6 +119,9 @@ pub trait Twin {
 
     /// A datagram socket has found its peer dead, and so is connected no more.
     fn disconnect(&self) {}
+
+    /// That the peer went without reading everything was told: if the kernel knows it as well, it is to forget it.
+    fn reset_told(&self) {}
 }
 
 /// Guest memory, reached by fault-safe copies only.

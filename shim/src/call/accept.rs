@@ -124,7 +124,20 @@ pub fn take_over(k: &Ctx<'_, Shim>, s: &SocketFile, fd: i32) {
         pending::leave(k, s.pair, Cause::Stranger);
         return;
     }
-    pending::take_over(k, s.pair, |most| empty(fd, s.pair.type_of(), most));
+    let readable = || peer::readable(fd);
+    pending::take_over(k, s.pair, readable, |most| {
+        empty(fd, s.pair.type_of(), most)
+    });
+}
+
+/// All that was sent before accept was received: its copy in the real socket is of no more use.
+#[cold]
+pub fn end_early(k: &Ctx<'_, Shim>, s: &SocketFile, fd: i32) {
+    let fd = crate::linger::stand_in().unwrap_or(fd);
+    let it = adopt::identity(fd).and_then(|(dev, ino, _)| s.pair.side_of(dev, ino));
+    if it == Some(Side::B) {
+        pending::end_early(k, s.pair, |most| empty(fd, s.pair.type_of(), most));
+    }
 }
 
 /// Takes out of the real socket what the arena has as well: so many records at the most.

@@ -455,6 +455,9 @@ fn recv_into<U: UserWrite>(
         }
     };
     note.any = got.any;
+    if s.pair.has_late() {
+        accept::end_early(&k, s, fd);
+    }
     if got.rest {
         let _ = by_kernel(&k, fd, &FileRef::Socket(*s));
         return Err(got.bytes);

@@ -2,7 +2,7 @@
 
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
-use crate::arm::unarmed;
+use crate::arm::{in_gate, unarmed};
 use crate::call::{has_ours, is_ours, ready};
 use crate::entry::{run, Entry, Verdict};
 use crate::next::{next, result};
@@ -40,6 +40,10 @@ redhook::hook! {
     unsafe fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => ringer_poll {
         if let Some(n) = served(|e| ready::poll(e, fds as usize, count as usize)) {
             return n;
+        }
+        let args = [fds as usize, count as usize, timeout as usize, 0, 0, 0];
+        if let Some(n) = in_gate(libc::SYS_poll, args) {
+            return n as c_int;
         }
         // SAFETY: the program's own call.
         unarmed(|| unsafe { real::poll(fds, count, timeout) })
@@ -113,6 +117,10 @@ redhook::hook! {
     unsafe fn epoll_wait(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int
         => ringer_epoll_wait {
         // Nothing is to be done for it but to spare the trap.
+        let args = [epfd as usize, events as usize, room as usize, timeout as usize, 0, 0];
+        if let Some(n) = in_gate(libc::SYS_epoll_wait, args) {
+            return n as c_int;
+        }
         // SAFETY: the program's own call.
         unarmed(|| unsafe { real::epoll_wait(epfd, events, room, timeout) })
     }

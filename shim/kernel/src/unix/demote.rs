@@ -7,6 +7,7 @@
 //!   DEMOTING. Whoever comes next is told `Demoted`, and must call [`demote`], which goes on where
 //!   this one stopped: how far that was, the twins themselves say (nobody reads them before `mode` says
 //!   KERNEL), by what is charged to the sender. So no record is moved twice.
+//!   (Killed as it drops what was received of what was sent before accept: `mode` says RING yet, and the next one drops the rest.)
 //! - C2. The first record of a stream is moved whole, so that it costs what it did, and what was read of
 //!   it is dropped at the end: as much as there is too much.
 
@@ -29,6 +30,8 @@ pub trait RealPair {
     fn readable(&self, side: Side) -> Option<u64>;
     /// This side reads so many bytes. `false`: it could not.
     fn drop_bytes(&self, side: Side, n: u64) -> bool;
+    /// This side reads one record. `false`: there is none.
+    fn drop_record(&self, side: Side) -> bool;
     /// SO_SNDBUF of this side. `None`: as much as there may be.
     fn set_sndbuf(&self, side: Side, bytes: Option<u32>);
     /// shutdown(2), `bits` as in [`super::shut`].
@@ -57,21 +60,29 @@ pub fn demote<H: Host>(
     Ok(bytes)
 }
 
-/// As [`demote`], where `side`'s peer is gone and nothing is left to be received: nothing has to be
-/// moved, and one socket is enough. `real` makes of that what ringer knows: the bits of [`super::shut`].
+/// As [`demote`], where `side`'s peer is gone and nothing is left to be received, or only what the real socket of a
+/// stream has as well: nothing has to be moved, and one socket is enough. `real` makes of that what ringer knows: the bits of
+/// [`super::shut`], and how many bytes are left.
 /// `false`: something is left, or to be told, and it is as it was.
 pub fn demote_widowed<H: Host>(
     k: &Ctx<'_, H>,
     p: &Pair,
     side: Side,
-    real: impl FnOnce(u32),
+    real: impl FnOnce(u32, u64),
     cause: Cause,
 ) -> bool {
     table::lock(k, p);
-    let nothing_left = p.from(side.other()).is_empty() && !p.has_reset(k.arena, side);
+    let q = p.from(side.other());
+    let is_early = side == Side::B
+        && p.type_of() == super::Type::Stream
+        && p.has_early()
+        && q.sent.load(Relaxed) == p.early_sent.load(Relaxed);
+    let nothing_left = (q.is_empty() || is_early) && !p.has_reset(k.arena, side);
     let done = nothing_left && p.is_served();
     if done {
-        real(p.shut.load(Acquire) >> (2 * side.bit()) & 3);
+        let bits = p.shut.load(Acquire) >> (2 * side.bit()) & 3;
+        real(bits, q.queued(k.arena, false));
+        p.early.store(0, Release);
         p.demote_cause.store(cause.raw(), Relaxed);
         p.mode.store(mode::KERNEL, Release);
         // What nobody will receive any more.
@@ -100,9 +111,11 @@ fn move_all<H: Host>(
         let q = p.from(side);
         let there = match before {
             mode::DEMOTING => twin.charged(side).ok_or(Errno::EIO)?,
+            _ if side == Side::A && p.has_early() => trim_early(k, p, twin).ok_or(Errno::EIO)?,
             _ => 0,
         };
         p.mode.store(mode::DEMOTING, Release); // C1
+        p.early.store(0, Release);
         if !move_queue(k, p, q, side, there, twin, &mut bytes) {
             any |= bytes != 0 || twin.charged(side) != Some(0);
             if !any {
@@ -121,6 +134,38 @@ fn move_all<H: Host>(
     crash_point("unix.demote.mode");
     p.mode.store(mode::KERNEL, Release);
     Ok(bytes)
+}
+
+/// What was sent before accept is in the twin as it was sent (see `pending`). What was received of it since is dropped, but for
+/// a part of a record; what is charged for the rest. `None`: the twin can not be asked.
+fn trim_early<H: Host>(k: &Ctx<'_, H>, p: &Pair, twin: &impl RealPair) -> Option<u64> {
+    let is_stream = p.type_of() == super::Type::Stream;
+    let end = p.early_sent.load(Relaxed);
+    let (mut cost, mut bytes) = (0, 0);
+    p.from(Side::A).for_each_whole(k.arena, |record, _, _| {
+        if record.cost_before < end {
+            cost += record.cost;
+            bytes += record.len;
+        }
+        true
+    });
+    loop {
+        let there = twin.charged(Side::A)?;
+        let more = twin.readable(Side::B)?.saturating_sub(bytes);
+        let dropped = match is_stream {
+            true => more > 0 && twin.drop_bytes(Side::B, more),
+            false => there > cost && twin.drop_record(Side::B),
+        };
+        if !dropped && there == cost {
+            return Some(cost);
+        }
+        if !dropped {
+            break;
+        }
+    }
+    // It is not what it was: the queue has all of it.
+    while twin.drop_record(Side::B) {}
+    Some(0)
 }
 
 /// Moves what is not `there` yet. `false`: the twin did not take it.

@@ -151,10 +151,13 @@ pub struct Pair {
     pub created_tsc: AtomicU64,
     /// Who connected: its pid. 0 of a pair that socketpair(2) made.
     pub connector: AtomicU32,
-    _pad0: AtomicU32,
+    /// So many records that were sent before accept are in the real socket as well: see `pending`. 0: none.
+    pub early: AtomicU32,
     /// What was sent along with messages.
     pub flights: flight::Flights,
-    _pad: [AtomicU64; 6],
+    /// What side A had sent when side B began to receive: its queue's `sent`.
+    pub early_sent: AtomicU64,
+    _pad: [AtomicU64; 5],
     pub sockets: [Socket; 2],
     /// What each of them sends.
     pub queues: [Queue; 2],
@@ -191,6 +194,19 @@ impl Pair {
     #[inline(always)]
     pub fn is_ringers(&self) -> bool {
         matches!(self.mode.load(Acquire), mode::RING | mode::PENDING)
+    }
+
+    /// Whether what was sent before accept is in the real socket, too.
+    #[inline(always)]
+    pub fn has_early(&self) -> bool {
+        self.early.load(Acquire) != 0
+    }
+
+    /// Whether it is, though all of that was received.
+    #[inline(always)]
+    pub fn has_late(&self) -> bool {
+        let received = || self.from(Side::A).freed.load(Acquire);
+        self.has_early() && received() >= self.early_sent.load(Relaxed)
     }
 
     /// Whether it was made by connect(2): side A is who connected, side B who accepted.

@@ -8,7 +8,8 @@
 //!   accept by ours   PENDING     as before, if A has sent something: only the kernel knows by whom (what is sent before accept
 //!                                has its sender's credentials: net/unix/af_unix.c unix_maybe_add_creds), should B ask
 //!   B sends, or receives without having asked; or accepts, and nothing was sent
-//!                    RING        the real socket is emptied: the queue has the same
+//!                    RING        the queue is the truth; the real socket has a copy of what was sent before (`Pair::early`), in case
+//!                                that B asks after all. It is emptied when all of that was received
 //!   anything else    KERNEL      the queue is emptied: the real socket has the same
 //! ```
 //!
@@ -25,6 +26,7 @@
 //!
 //! - C1. Connector killed between sending and publishing: that record is dropped with what is in the
 //!   real socket, as if it had been killed before. Who accepts it and is not ours gets it.
+//!   (Then the real socket has more than the queue, and is emptied at once.)
 //! - C2. Acceptor killed before `mode` says RING: the real socket goes with it, and the connector finds
 //!   that. After: it is a pair whose peer is dead, its queue the truth.
 //! - C3. Killed before the copy is forgotten: nobody looks at it any more.
@@ -141,12 +143,27 @@ fn accept_locked<H: Host>(
     Ok(file)
 }
 
-/// Side B sends or receives: the arena has the connection from here on. `empty` as in [`accept`].
-pub fn take_over<H: Host>(k: &Ctx<'_, H>, p: &Pair, empty: impl FnOnce(u64)) {
+/// Side B sends or receives: the arena has the connection from here on. `readable` says how many bytes the real socket
+/// has; `empty` as in [`accept`].
+pub fn take_over<H: Host>(
+    k: &Ctx<'_, H>,
+    p: &Pair,
+    readable: impl FnOnce() -> Option<u64>,
+    empty: impl FnOnce(u64),
+) {
     table::lock(k, p);
     let pending = p.is_pending() && p.socket(Side::B).ino.load(Relaxed) != 0;
     if pending {
-        take_over_locked(k, p, empty);
+        let q = p.from(Side::A);
+        let records = u32::try_from(q.writes.load(Relaxed)).unwrap_or(0);
+        if !q.is_empty() && readable() == Some(q.queued(k.arena, false)) {
+            p.early_sent.store(q.sent.load(Relaxed), Relaxed);
+            p.early.store(records, Release);
+        }
+        take_over_locked(k, p, |most| match p.has_early() {
+            true => {}
+            false => empty(most),
+        });
     }
     table::unlock(k, p, Progress::None);
     if pending {
@@ -160,4 +177,14 @@ fn take_over_locked<H: Host>(k: &Ctx<'_, H>, p: &Pair, empty: impl FnOnce(u64)) 
     crash_point("unix.accept.moved");
     empty(p.from(Side::A).writes.load(Relaxed) + 1);
     crash_point("unix.accept.emptied");
+}
+
+/// All that was sent before accept was received: its copy in the real socket goes. `empty` as in [`accept`].
+pub fn end_early<H: Host>(k: &Ctx<'_, H>, p: &Pair, empty: impl FnOnce(u64)) {
+    table::lock(k, p);
+    if p.is_served() && p.has_late() {
+        empty(u64::from(p.early.load(Relaxed)) + 1);
+        p.early.store(0, Release);
+    }
+    table::unlock(k, p, Progress::None);
 }

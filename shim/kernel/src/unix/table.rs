@@ -147,7 +147,7 @@ fn release_one<H: Host>(
     k.log.about(p, Kind::Free, 0, (lost as i64, 0, 0));
     p.generation.fetch_add(1, AcqRel);
     p.name.clear();
-    for word in [&p.shut, &p.demote_cause, &p.log_seq, &p.connector] {
+    for word in [&p.shut, &p.demote_cause, &p.log_seq, &p.connector, &p.early] {
         word.store(0, Relaxed);
     }
     for s in &p.sockets {

@@ -110,8 +110,28 @@ impl Early {
     pub fn accept(&self, me: &Me) -> Result<SocketFile, SysError> {
         let b = self.accept_from(me, CONNECTOR)?;
         let k = self.world.ctx(me);
-        pending::take_over(&k, self.a.pair, |most| self.empty(most));
+        pending::take_over(&k, self.a.pair, || None, |most| self.empty(most));
         Ok(b)
+    }
+
+    /// As [`Early::accept`], and what is in the real socket stays there.
+    pub fn accept_keeping(&self, me: &Me) -> Result<SocketFile, SysError> {
+        let b = self.accept_from(me, CONNECTOR)?;
+        let k = self.world.ctx(me);
+        let bytes = self
+            .real
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|m| m.len() as u64)
+            .sum();
+        pending::take_over(&k, self.a.pair, || Some(bytes), |_| unreachable!());
+        Ok(b)
+    }
+
+    /// All of it was received.
+    pub fn end(&self, me: &Me) {
+        pending::end_early(&self.world.ctx(me), self.a.pair, |most| self.empty(most));
     }
 
     pub fn leave(&self, me: &Me) -> bool {

@@ -60,8 +60,32 @@ impl RealPair for FakePair {
     }
 
     fn drop_bytes(&self, side: Side, n: u64) -> bool {
-        let mut sent = self.sent[side.other().bit() as usize].lock().unwrap();
-        sent[0].drain(..n as usize);
+        let from = side.other().bit() as usize;
+        let mut left = n as usize;
+        while left > 0 {
+            let first = self.sent[from].lock().unwrap()[0].len();
+            if first > left {
+                self.sent[from].lock().unwrap()[0].drain(..left);
+                return true;
+            }
+            self.drop_record(side);
+            left -= first;
+        }
+        true
+    }
+
+    fn drop_record(&self, side: Side) -> bool {
+        let from = side.other().bit() as usize;
+        let mut sent = self.sent[from].lock().unwrap();
+        if sent.is_empty() {
+            return false;
+        }
+        let bytes = sent.remove(0).len();
+        let cost = match self.stream {
+            true => cost::of_stream(bytes),
+            false => cost::of_packet(bytes),
+        };
+        self.cost[from].fetch_sub(u64::from(cost), SeqCst);
         true
     }
 

@@ -157,10 +157,13 @@ fn no_reset<H: Host, T: Twin>(
     side: Side,
 ) -> Result<(), SysError> {
     let gone = !p.surely_held(k.arena, side.other()) && twin.peer_gone();
-    match gone && p.take_reset(k.arena, side) {
-        true => Err(Errno::ECONNRESET.into()),
-        false => Ok(()),
+    if !gone || !p.take_reset(k.arena, side) {
+        return Ok(());
     }
+    if p.has_early() {
+        twin.reset_told();
+    }
+    Err(Errno::ECONNRESET.into())
 }
 
 /// getsockopt(SO_ERROR): an error that is told, and so is no more.
