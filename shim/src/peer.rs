@@ -253,13 +253,11 @@ pub fn readable(fd: i32) -> Option<u64> {
     ask(fd, libc::FIONREAD)
 }
 
-/// Takes out a packet, or a part of a stream, and gives its length. `None`: there is none.
-pub fn drop_record(fd: i32) -> Option<u64> {
-    drop_bytes(fd, u64::MAX)
-}
-
-fn drop_bytes(fd: i32, most: u64) -> Option<u64> {
-    let mut sink = [0u8; 4096];
+/// Takes out a packet, or a part of a stream, and gives its length. `None`: there is none. (In a frame of its own, and a small one:
+/// a thread may have 16 KiB of stack.)
+#[inline(never)]
+pub fn drop_bytes(fd: i32, most: u64) -> Option<u64> {
+    let mut sink = [0u8; 1024];
     let (to, len) = (sink.as_mut_ptr(), most.min(sink.len() as u64));
     let n = sys!(libc::SYS_recvfrom, fd, to, len, libc::MSG_DONTWAIT, 0, 0);
     u64::try_from(n).ok()
@@ -273,12 +271,14 @@ pub fn forget_error(fd: i32) {
 /// What was sent before accept, and is in the real socket yet, goes, but for the last `left` bytes of a stream.
 fn trim_early(fd: i32, s: &SocketId, left: u64) {
     let is_stream = s.pair.type_of() == unix::Type::Stream;
-    for _ in 0..=s.pair.early.load(Acquire) {
-        let more = match is_stream {
-            true => readable(fd).map_or(0, |there| there.saturating_sub(left)),
-            false => u64::MAX,
-        };
-        if more == 0 || drop_bytes(fd, more).is_none() {
+    if is_stream {
+        let more = || readable(fd).map_or(0, |there| there.saturating_sub(left));
+        while drop_bytes(fd, more()).is_some_and(|n| n > 0) {}
+        return;
+    }
+    // (The end of file is like an empty packet.)
+    for _ in 0..s.pair.early.load(Acquire) {
+        if drop_bytes(fd, u64::MAX).is_none() {
             break;
         }
     }
@@ -315,7 +315,7 @@ impl RealPair for Sockets {
     }
 
     fn drop_record(&self, side: Side) -> bool {
-        drop_record(self.fd(side)).is_some()
+        drop_bytes(self.fd(side), u64::MAX).is_some()
     }
 
     fn set_sndbuf(&self, side: Side, bytes: Option<u32>) {

@@ -142,17 +142,14 @@ pub fn end_early(k: &Ctx<'_, Shim>, s: &SocketFile, fd: i32) {
 
 /// Takes out of the real socket what the arena has as well: so many records at the most.
 fn empty(fd: i32, kind: Type, most: u64) {
-    let mut sink = [0u8; 4096];
-    // A stream's records come together, and in pieces of this size.
-    let mut left = most;
-    while left > 0 {
-        let (to, len) = (sink.as_mut_ptr(), sink.len());
-        let n = sys!(libc::SYS_recvfrom, fd, to, len, libc::MSG_DONTWAIT, 0, 0);
-        if n < 0 || (n == 0 && kind == Type::Stream) {
+    if kind == Type::Stream {
+        // They come together.
+        while peer::drop_bytes(fd, u64::MAX).is_some_and(|n| n > 0) {}
+        return;
+    }
+    for _ in 0..most {
+        if peer::drop_bytes(fd, u64::MAX).is_none() {
             break;
-        }
-        if n != len as isize {
-            left -= 1;
         }
     }
 }

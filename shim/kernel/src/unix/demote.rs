@@ -164,7 +164,7 @@ fn trim_early<H: Host>(k: &Ctx<'_, H>, p: &Pair, twin: &impl RealPair) -> Option
         }
     }
     // It is not what it was: the queue has all of it.
-    while twin.drop_record(Side::B) {}
+    while twin.charged(Side::A)? > 0 && twin.drop_record(Side::B) {}
     Some(0)
 }
 
