@@ -2,6 +2,7 @@
 
 use crate::*;
 use libc::MSG_CMSG_CLOEXEC;
+use ringer_support::check;
 use ringer_support::rights::socketpair;
 
 cases!(through_several, {
@@ -25,6 +26,35 @@ cases!(through_several, {
         drop(p);
         all_succeed(children);
         assert_eq!(read_to_end(&take_one(&there.1)), b"x\0\x01\x02\x03\x04");
+    }
+    "a signalfd, which tells of its reader's signals" => {
+        signal::block(&[SIGUSR1]);
+        for kind in ALL_KINDS {
+            let (a, b) = socketpair(kind);
+            let child = fork_run(|| {
+                let fd = take_one(&b);
+                signal::kill(getpid(), SIGUSR1);
+                let told = read_n(&fd, 128).unwrap();
+                let word = |at: usize| u32::from_ne_bytes(told[at..at + 4].try_into().unwrap());
+                assert_eq!((word(0), word(12)), (SIGUSR1 as u32, getpid() as u32)); // ssi_signo, ssi_pid
+            });
+            pass(&a, &[&signal::signalfd(SIGUSR1, 0)]);
+            child.succeeds();
+        }
+    }
+    "a timerfd" => {
+        for kind in ALL_KINDS {
+            let (a, b) = socketpair(kind);
+            let child = fork_run(|| assert!(count(&take_one(&b)).unwrap() > 0));
+            // SAFETY: no pointer.
+            let timer = Fd::own(check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, 0) }).unwrap());
+            let soon = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+            let at = libc::itimerspec { it_interval: soon, it_value: soon };
+            // SAFETY: a valid time.
+            check(unsafe { libc::timerfd_settime(timer.number(), 0, &at, std::ptr::null_mut()) }).unwrap();
+            pass(&a, &[&timer]);
+            child.succeeds();
+        }
     }
     "one end again and again, then anything else among it" => {
         for kind in ALL_KINDS {
