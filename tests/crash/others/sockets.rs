@@ -41,7 +41,7 @@ pub fn receiving_(point: &str, nth: u32) -> bool {
         let left = all(&b).len() - 3;
         sender.succeeds();
         assert!(
-            left % 1000 == 0 && (1..=full).contains(&(left / 1000)),
+            left.is_multiple_of(1000) && (1..=full).contains(&(left / 1000)),
             "{left} of {full}"
         );
     }
