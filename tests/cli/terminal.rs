@@ -154,6 +154,7 @@ fn ctrl_z_stops_and_fg_continues() {
     t.expect("up\n");
     t.press(CTRL_Z);
     t.expect("Stopped");
+    t.all_stopped();
     t.expect("prompt> ");
     t.press("fg\n");
     t.press("data\n");
@@ -172,6 +173,7 @@ fn ctrl_z_stops_a_blocked_pipeline() {
         t.expect("up\n");
         t.press(CTRL_Z);
         t.expect("Stopped");
+        t.all_stopped();
         t.press("fg\n");
         t.press(&format!("{round}\n"));
         t.expect(&format!("got {round}\n"));

@@ -96,6 +96,28 @@ impl Terminal {
         }
     }
 
+    /// Waits until all but the command itself have stopped. (A shell waits for one process of a job; another that has not run since
+    /// the signal was sent would still read what is pressed next.)
+    pub fn all_stopped(&self) {
+        let session = self.child.id().to_string();
+        let is_on = |stat: &str| {
+            let (pid, rest) = stat.split_once(" (").unwrap_or_default();
+            let rest = rest.rsplit_once(") ").unwrap_or_default().1;
+            let field: Vec<&str> = rest.split(' ').take(4).collect(); // state, ppid, pgrp, session
+            pid != session && field.get(3) == Some(&session.as_str()) && !"TZX".contains(field[0])
+        };
+        let running = || {
+            let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let stats = all.flat_map(|entry| std::fs::read_to_string(entry.path().join("stat")));
+            stats.filter(|stat| is_on(stat)).count()
+        };
+        let begun = std::time::Instant::now();
+        while running() > 0 {
+            assert!(begun.elapsed().as_secs() < 20, "somebody has not stopped");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn resize(&mut self, rows: u16, columns: u16) {
         let size = winsize(rows, columns);
         let fd = self.master.as_ref().expect("not hung up").as_raw_fd();
