@@ -263,6 +263,18 @@ pub fn drop_bytes(fd: i32, most: u64) -> Option<u64> {
     u64::try_from(n).ok()
 }
 
+/// Takes `n` bytes out of a stream. `false`: there were not so many.
+pub fn drop_stream(fd: i32, n: u64) -> bool {
+    let mut left = n;
+    while left > 0 {
+        match drop_bytes(fd, left) {
+            Some(got) if got > 0 => left -= got.min(left),
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// getsockopt(SO_ERROR): it is told, and so is no more.
 pub fn forget_error(fd: i32) {
     option(fd, libc::SO_ERROR);
@@ -272,16 +284,14 @@ pub fn forget_error(fd: i32) {
 fn trim_early(fd: i32, s: &SocketId, left: u64) {
     let is_stream = s.pair.type_of() == unix::Type::Stream;
     if is_stream {
-        let more = || readable(fd).map_or(0, |there| there.saturating_sub(left));
-        while drop_bytes(fd, more()).is_some_and(|n| n > 0) {}
+        drop_stream(
+            fd,
+            readable(fd).map_or(0, |there| there.saturating_sub(left)),
+        );
         return;
     }
     // (The end of file is like an empty packet.)
-    for _ in 0..s.pair.early.load(Acquire) {
-        if drop_bytes(fd, u64::MAX).is_none() {
-            break;
-        }
-    }
+    (0..s.pair.early.load(Acquire)).all(|_| drop_bytes(fd, u64::MAX).is_some());
 }
 
 fn ask(fd: i32, request: u64) -> Option<u64> {
@@ -304,14 +314,7 @@ impl RealPair for Sockets {
     }
 
     fn drop_bytes(&self, side: Side, n: u64) -> bool {
-        let mut left = n;
-        while left > 0 {
-            match drop_bytes(self.fd(side), left) {
-                Some(got) if got > 0 => left -= got.min(left),
-                _ => return false,
-            }
-        }
-        true
+        drop_stream(self.fd(side), n)
     }
 
     fn drop_record(&self, side: Side) -> bool {

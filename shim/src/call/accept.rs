@@ -143,8 +143,8 @@ pub fn end_early(k: &Ctx<'_, Shim>, s: &SocketFile, fd: i32) {
 /// Takes out of the real socket what the arena has as well: so many records at the most.
 fn empty(fd: i32, kind: Type, most: u64) {
     if kind == Type::Stream {
-        // They come together.
-        while peer::drop_bytes(fd, u64::MAX).is_some_and(|n| n > 0) {}
+        // They come together: what is there now, and no more, whoever may be writing.
+        peer::drop_stream(fd, peer::readable(fd).unwrap_or(0));
         return;
     }
     for _ in 0..most {
