@@ -99,9 +99,12 @@ pub fn pause(time: Duration) {
 /// Waits until `true_now` says so. Panics if a child of the test has panicked meanwhile; the
 /// watchdog ends it if the time never comes.
 pub fn wait_until(mut true_now: impl FnMut() -> bool) {
+    // Never as long as `procfs::sleeping` looks for: this sleep is not the one that it is for.
+    let (mut wait, most) = (Duration::from_micros(100), Duration::from_micros(500));
     while !true_now() {
         assert!(!failed(), "a child failed, see its message above");
-        pause(Duration::from_micros(100));
+        pause(wait);
+        wait = most.min(wait + wait / 8);
     }
 }
 
