@@ -183,6 +183,7 @@ fn join(arena: Arena) -> bool {
     let flags = arena.header().flags.load(Relaxed);
     FLAGS.store(flags, Release);
     crate::hooks::begin_semaphores(flags);
+    crate::halt::init();
     LOCAL.store(page, Release);
     true
 }

@@ -4,7 +4,8 @@
 //! Four of its routines are known to the signal handlers by their addresses:
 //!
 //! - the futex wait's window: from "is a signal noted?" to the `syscall` itself. A handler that
-//!   finds the program counter there moves it to the EINTR exit, so no signal is slept over;
+//!   finds the program counter there moves it to the EINTR exit, so no signal is slept over. (It is a restartable
+//!   sequence as well, see halt.rs: then the kernel has moved it, and the note is looked at again);
 //! - the copy loop: a fault in it is answered with "EFAULT" instead of a crash;
 //! - the restorer, which ends signal handlers;
 //! - the end of a trap: see edge.rs.
@@ -45,7 +46,8 @@ ringer_restore_rt:
     syscall
     ud2
 
-    # (note: *u32, word: *u32, value: u32, timeout: *timespec) -> 0 or -errno
+    # (note: *u32, word: *u32, value: u32, timeout: *timespec, critical: *u64) -> 0, -errno, or RESTARTED:
+    # the kernel was about to make the call again. See halt.rs.
     .globl ringer_futex_wait
     .hidden ringer_futex_wait
     .type ringer_futex_wait,@function
@@ -56,20 +58,32 @@ ringer_restore_rt:
     .globl ringer_futex_eintr
     .hidden ringer_futex_eintr
 ringer_futex_wait:
-ringer_futex_window:
-    cmp dword ptr [rdi], 0
-    jne ringer_futex_eintr
+    mov r9, rdi
     mov rdi, rsi
     xor esi, esi
     mov r10, rcx
-    xor r8d, r8d
-    xor r9d, r9d
     mov eax, 202
+ringer_futex_begin:
+    lea rcx, [rip + ringer_futex_critical]
+    mov qword ptr [r8], rcx
+ringer_futex_window:
+    cmp dword ptr [r9], 0
+    jne ringer_futex_eintr
     syscall
 ringer_futex_window_end:
+    mov qword ptr [r8], 0
     ret
 ringer_futex_eintr:
+    mov qword ptr [r8], 0
     mov rax, -4
+    ret
+    # The signature that glibc registers, in an instruction that nobody executes.
+    .byte 0x0f, 0xb9, 0x3d
+    .long {signature}
+ringer_futex_abort:
+    cmp eax, 202
+    je ringer_futex_begin
+    mov rax, {restarted}
     ret
 
     # rt_sigreturn on the frame whose ucontext is at rdi
@@ -232,8 +246,18 @@ ringer_copy_end:
 ringer_copy_fault:
     mov eax, 1
     ret
+    # struct rseq_cs
+    .section .data.rel.ro.ringer_rseq,"aw",@progbits
+    .p2align 5
+ringer_futex_critical:
+    .long 0, 0
+    .quad ringer_futex_window
+    .quad ringer_futex_window_end - ringer_futex_window
+    .quad ringer_futex_abort
     .text
 "#,
+    signature = const crate::halt::SIGNATURE,
+    restarted = const RESTARTED,
     started = sym crate::call::process::thread_started,
     end = sym crate::trap::end,
     back = const core::mem::offset_of!(crate::tls::Tls, back),
@@ -264,6 +288,7 @@ extern "C" {
         word: *const u32,
         value: u32,
         timeout: *const Timespec,
+        critical: *mut u64,
     ) -> isize;
     fn ringer_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
     fn ringer_sigreturn_to(ucontext: usize) -> !;
@@ -321,10 +346,15 @@ pub fn range() -> (usize, usize) {
     (start, end - start)
 }
 
-/// FUTEX_WAIT unless `note` is set; see the module's comment.
+/// What [`futex_wait`] returns if the kernel broke the sleep off without a signal for a handler: -ERESTARTSYS, which it
+/// never tells anybody.
+pub const RESTARTED: isize = -512;
+
+/// FUTEX_WAIT unless `note` is set; see the module's comment, and halt.rs.
 pub fn futex_wait(note: *const u32, word: *const u32, value: u32, timeout: &Timespec) -> isize {
-    // SAFETY: both words are live: one is this thread's, the other is in the arena.
-    unsafe { ringer_futex_wait(note, word, value, timeout) }
+    let critical = crate::halt::critical();
+    // SAFETY: both words are live: one is this thread's, the other is in the arena. `critical` is this thread's.
+    unsafe { ringer_futex_wait(note, word, value, timeout, critical) }
 }
 
 /// Where to go on instead, if `rip` is in the futex wait's window.

@@ -40,7 +40,10 @@ impl Futex for Shim {
         if signals == Signals::End && (tls().noted() != 0 || crate::hooks::cancelling()) {
             return Slept::Signal;
         }
-        if ret == -(libc::ETIMEDOUT as isize) {
+        if ret == gate::RESTARTED {
+            crate::halt::note();
+        }
+        if ret == -(libc::ETIMEDOUT as isize) || ret == gate::RESTARTED {
             crate::leaving::look();
             return Slept::TimedOut;
         }
@@ -63,6 +66,10 @@ impl Futex for Shim {
     fn ticks(&self) -> u64 {
         tsc()
     }
+
+    fn halts(&self) -> u32 {
+        crate::halt::count()
+    }
 }
 
 impl Host for Shim {
@@ -80,6 +87,10 @@ impl Host for Shim {
 
     fn sleeps_elsewhere(&self, pid: u32, tid: u32) -> Option<u64> {
         crate::procfs::sleeps_elsewhere(pid, tid)
+    }
+
+    fn is_stopped(&self, pid: u32, tid: u32) -> bool {
+        crate::procfs::is_stopped(pid, tid)
     }
 
     fn processors(&self) -> Processors {

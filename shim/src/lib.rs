@@ -53,6 +53,7 @@ mod exposure;
 mod frame;
 mod fresh;
 mod gate;
+mod halt;
 mod held;
 mod hooks;
 mod host;

@@ -278,6 +278,11 @@ pub fn thread_runs(pid: u32, tid: u32) -> bool {
     stat(pid, tid).is_ok_and(|s| s.state == b'R')
 }
 
+/// Whether the thread is stopped by a signal.
+pub fn is_stopped(pid: u32, tid: u32) -> bool {
+    stat(pid, tid).is_ok_and(|s| s.state == b'T')
+}
+
 /// Each thread of this process. `false`: /proc does not tell.
 pub fn each_thread(mut f: impl FnMut(u32)) -> bool {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;

@@ -129,6 +129,8 @@ pub struct Tls {
     pub back: Cell<u64>,
     /// The number of the last one.
     pub passing: Cell<u32>,
+    /// How often a sleep was broken off: see halt.rs.
+    pub halts: Cell<u32>,
     /// A frame whose handler has not begun, and the forced signals that a handler on top of it, which
     /// has returned, has left blocked: see stacked.rs.
     pub left: Cell<(usize, u64)>,

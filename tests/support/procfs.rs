@@ -60,9 +60,14 @@ pub fn thread_sleeping(tid: i32) {
     wait_for_state(&format!("/proc/self/task/{tid}/stat"), 'S');
 }
 
-/// Waits until a process is stopped by a signal.
+/// Waits until a process is stopped by a signal: each of its threads.
 pub fn stopped(pid: i32) {
     wait_for_state(&format!("/proc/{pid}/stat"), 'T');
+    let threads = format!("/proc/{pid}/task");
+    let runs = |tid| stat(&format!("{threads}/{tid}/stat")).is_some_and(|s| s.state != 'T');
+    while numeric_entries(&threads).into_iter().any(runs) {
+        crate::shared::pause(Duration::from_micros(300));
+    }
 }
 
 /// Waits until a process is dead, whether anybody has waited for it or not.

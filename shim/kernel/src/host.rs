@@ -48,6 +48,13 @@ pub trait Host: Futex {
         None
     }
 
+    /// Whether the thread is stopped, by a signal: state `T` in proc(5). Asks the real kernel; slow. `false` also
+    /// if nobody can tell.
+    fn is_stopped(&self, pid: u32, tid: u32) -> bool {
+        let _ = (pid, tid);
+        false
+    }
+
     fn processors(&self) -> Processors;
 
     /// Time-stamp counter, for log records.

@@ -1,6 +1,6 @@
 //! Pipes and sockets: a stop ends what has something to return, and what has a timeout.
 
-use super::stop_by;
+use super::{signal, stop_by};
 use ringer_support::prelude::*;
 use ringer_support::rights::socketpair;
 
@@ -23,7 +23,7 @@ cases!(parts, {
         stop_by(&child, SIGSTOP);
         // There is room now, but it has come too late.
         read_exactly(&p.r, CAPACITY);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
         assert_eq!(bytes_waiting(&p.r), Ok(0));
     }
@@ -33,7 +33,7 @@ cases!(parts, {
         set_nonblocking(&p.w, false);
         let child = writer(7, 7, |bytes| write(&p.w, bytes));
         stop_by(&child, SIGSTOP);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.sleeping();
         read_exactly(&p.r, PAGE);
         child.succeeds();
@@ -50,7 +50,7 @@ cases!(parts, {
         child.sleeping();
         stop_by(&child, SIGSTOP);
         s.set(1, bytes_waiting(&b).unwrap() as u64);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
     }
     "a receive of all (MSG_WAITALL)" => {
@@ -70,13 +70,13 @@ cases!(parts, {
         wait_until(|| bytes_waiting(&b) == Ok(0));
         child.sleeping();
         stop_by(&child, SIGSTOP);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
     }
 });
 
 /// With SO_RCVTIMEO and SO_SNDTIMEO.
-fn timed_pair(kind: c_int) -> (Fd, Fd) {
+pub fn timed_pair(kind: c_int) -> (Fd, Fd) {
     let (a, b) = socketpair(kind);
     let time = libc::timeval {
         tv_sec: 10_000,
@@ -105,7 +105,7 @@ cases!(timed_sockets, {
             child.sleeping();
             stop_by(&child, SIGSTOP);
             write_all(&b, b"late");
-            child.kill(SIGCONT);
+            signal(&child, SIGCONT);
             child.succeeds();
         }
     }
@@ -123,7 +123,7 @@ cases!(timed_sockets, {
             s.wait_for(0, 1);
             child.sleeping();
             stop_by(&child, SIGSTOP);
-            child.kill(SIGCONT);
+            signal(&child, SIGCONT);
             child.succeeds();
         }
     }

@@ -1,6 +1,6 @@
 //! Waits that a stop ends, without any handler, and what is done for those who are stopped. See signal(7),
-//! "Interruption of system calls and library functions by stop signals"; who sends it is a process of the session
-//! throughout. (What a stop does not end is in signal_interrupt.rs.)
+//! "Interruption of system calls and library functions by stop signals"; who sends it is a process of the session,
+//! or one that ringer is not in. (What a stop does not end is in signal_interrupt.rs.)
 
 mod descriptors;
 mod outside;
@@ -10,6 +10,7 @@ mod senders;
 use libc::{SIGTSTP, SIGTTIN, SIGTTOU};
 use ringer_support::prelude::*;
 use ringer_support::sysv::*;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 pub const TERMINALS: [c_int; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
@@ -26,12 +27,46 @@ pub fn waiter(s: &Sems, expected: Sys) -> Child {
     child
 }
 
+static FROM_OUTSIDE: AtomicBool = AtomicBool::new(false);
+
+/// Whoever sends, from now on.
+pub fn from_outside() {
+    FROM_OUTSIDE.store(true, Relaxed);
+}
+
+pub fn signal(child: &Child, number: c_int) {
+    if !FROM_OUTSIDE.load(Relaxed) {
+        return child.kill(number);
+    }
+    let (pid, number) = (child.pid().to_string(), number.to_string());
+    let envoy = program("envoy", Linkage::Static);
+    fork_run(|| {
+        // What it held would be the kernel's from then on.
+        // SAFETY: nobody in this process uses a descriptor any more.
+        unsafe { libc::close_range(3, u32::MAX, 0) };
+        exec(&envoy, &["kill", &pid, &number])
+    })
+    .succeeds();
+}
+
 pub fn stop_by(child: &Child, number: c_int) {
-    child.kill(number);
+    signal(child, number);
     procfs::stopped(child.pid());
 }
 
-cases!(semaphores, {
+/// The same cases with a sender in the session and with one that ringer is not in.
+macro_rules! stop_cases {
+    ($name:ident, { $($case:literal => $body:block)* }) => {
+        mod $name {
+            use super::*;
+            cases!(from_the_session, { $($case => $body)* });
+            cases!(from_outside, { $($case => { crate::from_outside(); $body })* });
+        }
+    };
+}
+pub(crate) use stop_cases;
+
+stop_cases!(semaphores, {
     "semop is out of the queue from the stop on" => {
         let s = Sems::new(1);
         let stopped = waiter(&s, Err(EINTR));
@@ -42,7 +77,7 @@ cases!(semaphores, {
         next.succeeds();
         s.op(&[op(0, 1)]).unwrap();
         assert_eq!((s.get(0), s.ncnt(0)), (1, 0));
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
         assert_eq!(s.get(0), 1);
     }
@@ -52,7 +87,7 @@ cases!(semaphores, {
         stop_by(&stopped, SIGSTOP);
         s.op(&[op(0, 1)]).unwrap();
         assert_eq!(s.op(&[op_with(0, -1, NOWAIT)]), Ok(0));
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
     }
     "also with a timeout, for zero, and for several" => {
@@ -72,7 +107,7 @@ cases!(semaphores, {
             assert_eq!(s.ncnt(0) + s.zcnt(1), 0);
             s.set(0, 1);
             s.set(1, 0);
-            child.kill(SIGCONT);
+            signal(&child, SIGCONT);
             child.succeeds();
             assert_eq!((s.get(0), s.get(1)), (1, 0));
             s.set_all(&[0, 1]).unwrap();
@@ -83,42 +118,13 @@ cases!(semaphores, {
         let child = waiter(&s, Err(EINTR));
         stop_by(&child, SIGSTOP);
         s.remove().unwrap();
-        child.kill(SIGCONT);
-        child.succeeds();
-    }
-    "stopped and continued at once, again and again" => {
-        let (s, rounds) = (Sems::new(1), Shared::new());
-        let child = fork_run(|| {
-            for _ in 0..30 {
-                assert_eq!(s.op(&[op(0, -1)]), Err(EINTR));
-                rounds.bump(0);
-            }
-            assert_eq!(s.op(&[op(0, -1)]), Ok(0));
-        });
-        for n in 0..30 {
-            rounds.wait_for(0, n);
-            wait_until(|| s.ncnt(0) == 1);
-            child.sleeping();
-            child.kill(SIGSTOP);
-            child.kill(SIGCONT);
-        }
-        rounds.wait_for(0, 30);
-        wait_until(|| s.ncnt(0) == 1);
-        s.op(&[op(0, 1)]).unwrap();
-        child.succeeds();
-    }
-    "stopped twice, continued once" => {
-        let s = Sems::new(1);
-        let child = waiter(&s, Err(EINTR));
-        stop_by(&child, SIGSTOP);
-        stop_by(&child, SIGSTOP);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
     }
     "SIGCONT for who is not stopped is nothing" => {
         let s = Sems::new(1);
         let child = waiter(&s, Ok(0));
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         pause(Duration::from_millis(50));
         assert_eq!(s.ncnt(0), 1);
         s.op(&[op(0, 1)]).unwrap();
@@ -138,12 +144,44 @@ cases!(semaphores, {
         pause(Duration::from_millis(2));
         stop_by(&child, SIGSTOP);
         assert_eq!(s.ncnt(0), 0);
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
     }
 });
 
-cases!(messages, {
+cases!(sent_by_the_session, {
+    "stopped and continued at once, again and again" => {
+        let (s, rounds) = (Sems::new(1), Shared::new());
+        let child = fork_run(|| {
+            for _ in 0..30 {
+                assert_eq!(s.op(&[op(0, -1)]), Err(EINTR));
+                rounds.bump(0);
+            }
+            assert_eq!(s.op(&[op(0, -1)]), Ok(0));
+        });
+        for n in 0..30 {
+            rounds.wait_for(0, n);
+            wait_until(|| s.ncnt(0) == 1);
+            child.sleeping();
+            signal(&child, SIGSTOP);
+            signal(&child, SIGCONT);
+        }
+        rounds.wait_for(0, 30);
+        wait_until(|| s.ncnt(0) == 1);
+        s.op(&[op(0, 1)]).unwrap();
+        child.succeeds();
+    }
+    "stopped twice, continued once" => {
+        let s = Sems::new(1);
+        let child = waiter(&s, Err(EINTR));
+        stop_by(&child, SIGSTOP);
+        stop_by(&child, SIGSTOP);
+        signal(&child, SIGCONT);
+        child.succeeds();
+    }
+});
+
+stop_cases!(messages, {
     "a stopped receiver is passed over, and receives later" => {
         let q = Queue::new();
         let receiver = |expected: &'static [u8]| {
@@ -155,7 +193,7 @@ cases!(messages, {
         q.send(1, b"first", 0).unwrap();
         assert_eq!(q.len(), 1);
         assert_eq!(q.receive(10, 0, libc::IPC_NOWAIT), Ok((1, b"first".to_vec())));
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.sleeping();
         q.send(1, b"second", 0).unwrap();
         stopped.succeeds();
@@ -173,7 +211,7 @@ cases!(messages, {
         q.send(1, b"first", 0).unwrap();
         other.succeeds();
         q.send(1, b"second", 0).unwrap();
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
     }
 });

@@ -1,7 +1,7 @@
 //! POSIX message queues: who is stopped is out of line from the stop on, and gets in line again when it is continued.
 //! (Linux ipc/mqueue.c: `wq_sleep` ends with -ERESTARTSYS.)
 
-use super::stop_by;
+use super::{signal, stop_by, stop_cases};
 use libc::{ETIMEDOUT, SIGUSR1};
 use ringer_support::mq::*;
 use ringer_support::prelude::*;
@@ -27,12 +27,12 @@ fn sender(q: &Fd, what: &'static [u8], prio: u32) -> Child {
 
 /// It is in line again: it was asleep at any time, also while it was out.
 fn continued(child: &Child) {
-    child.kill(SIGCONT);
+    signal(child, SIGCONT);
     child.sleeping();
     pause(Duration::from_millis(50));
 }
 
-cases!(queues, {
+stop_cases!(queues, {
     "a message for a stopped receiver stays in the queue" => {
         let (_name, q) = queue();
         let stopped = receiver(&q, b"second");
@@ -50,7 +50,7 @@ cases!(queues, {
         let stopped = receiver(&q, b"first");
         stop_by(&stopped, SIGSTOP);
         send(&q, b"first", 0).unwrap();
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
         assert_eq!(curmsgs(&q), 0);
     }
@@ -66,17 +66,6 @@ cases!(queues, {
         send(&q, b"second", 0).unwrap();
         stopped.succeeds();
     }
-    "continued, it is the last in line" => {
-        let (_name, q) = queue();
-        let first = receiver(&q, b"2");
-        let second = receiver(&q, b"1");
-        stop_by(&first, SIGSTOP);
-        continued(&first);
-        send(&q, b"1", 0).unwrap();
-        second.succeeds();
-        send(&q, b"2", 0).unwrap();
-        first.succeeds();
-    }
     "a stopped receiver is none to a notification" => {
         journal::start();
         journal::on(SIGUSR1, 0);
@@ -86,7 +75,7 @@ cases!(queues, {
         stop_by(&stopped, SIGSTOP);
         send(&q, b"told", 0).unwrap();
         assert_eq!(journal::numbers(), [SIGUSR1]);
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
     }
     "a stopped sender's message is not sent" => {
@@ -99,7 +88,7 @@ cases!(queues, {
         next.succeeds();
         assert_eq!(take(&q), Ok(b"2".to_vec()));
         assert_eq!(curmsgs(&q), 0);
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.succeeds();
         assert_eq!(receive(&q), Ok((b"3".to_vec(), 5)));
     }
@@ -110,7 +99,7 @@ cases!(queues, {
         stop_by(&stopped, SIGSTOP);
         assert_eq!(take(&q), Ok(b"1".to_vec()));
         send(&q, b"2", 0).unwrap();
-        stopped.kill(SIGCONT);
+        signal(&stopped, SIGCONT);
         stopped.sleeping();
         assert_eq!(take(&q), Ok(b"2".to_vec()));
         stopped.succeeds();
@@ -124,7 +113,7 @@ cases!(queues, {
         send(&q, b"not for it", 0).unwrap();
         assert_eq!(take(&q), Ok(b"not for it".to_vec()));
         pause(Duration::from_millis(350));
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
     }
     "stopped and continued, again and again" => {
@@ -132,8 +121,8 @@ cases!(queues, {
         for n in 0..20_u8 {
             let child = fork_run(|| assert_eq!(take(&q), Ok(vec![n])));
             child.sleeping();
-            child.kill(SIGSTOP);
-            child.kill(SIGCONT);
+            signal(&child, SIGSTOP);
+            signal(&child, SIGCONT);
             send(&q, &[n], 0).unwrap();
             child.succeeds();
         }
@@ -155,7 +144,21 @@ cases!(queues, {
             send(&q, b"x", 0).unwrap();
             assert_eq!(curmsgs(&q), n);
         }
-        child.kill(SIGCONT);
+        signal(&child, SIGCONT);
         child.succeeds();
+    }
+});
+
+cases!(sent_by_the_session, {
+    "continued, it is the last in line" => {
+        let (_name, q) = queue();
+        let first = receiver(&q, b"2");
+        let second = receiver(&q, b"1");
+        stop_by(&first, SIGSTOP);
+        continued(&first);
+        send(&q, b"1", 0).unwrap();
+        second.succeeds();
+        send(&q, b"2", 0).unwrap();
+        first.succeeds();
     }
 });

@@ -28,7 +28,7 @@ use crate::unix::Pair;
 
 /// "ringer" and a NUL or two.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ringer\0\x01");
-pub const LAYOUT_VERSION: u32 = 14;
+pub const LAYOUT_VERSION: u32 = 15;
 
 /// Bytes of address space that a session's arena takes: 4 GiB, sparse.
 pub const ARENA_BYTES: usize = 4 << 30;

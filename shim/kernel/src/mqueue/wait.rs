@@ -32,7 +32,7 @@ use crate::host::{crash_point, Host};
 use crate::pipe::Ctx;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::OwnerId;
-use crate::task::{self, stops::Stops};
+use crate::task::{self, stops::Mark};
 
 pub mod stage {
     pub const IDLE: u32 = 0;
@@ -85,45 +85,26 @@ pub struct Waiter {
     pub slot: AtomicU32,
     /// Of the message that waits for room.
     pub prio: AtomicU32,
-    /// Slot of its process.
-    pub process: AtomicU32,
+    _pad: AtomicU32,
     /// The log record of what ended the wait.
     pub cause: AtomicU64,
-    /// How often its process had been sent a stop when it began: see `task::stops`.
-    pub stops: AtomicU32,
-    _pad: AtomicU32,
-    _pad2: AtomicU64,
+    /// Whether its process was stopped since.
+    pub mark: Mark,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
 unsafe impl ArenaSafe for Waiter {}
 
 impl Waiter {
-    fn stops<H: Host>(&self, k: &Ctx<'_, H>) -> Option<&'static Stops> {
-        task::process(k.arena, self.process.load(Relaxed)).map(|p| &p.stops)
-    }
-
-    /// Its thread is about to wait: only stops from now on concern it. Without any lock.
+    /// Its thread is about to wait. Without any lock.
     pub fn begin<H: Host>(&self, k: &Ctx<'_, H>) {
         let process = task::task_of(k.arena, k.me).map(|t| t.process.load(Relaxed));
-        self.process.store(process.unwrap_or(u32::MAX), Relaxed);
-        let stops = self.stops(k);
-        self.stops
-            .store(stops.map_or(0, |s| s.settled(k.host)), Relaxed);
+        self.mark.begin(k, process.unwrap_or(u32::MAX));
     }
 
-    /// Whether its process has been sent a stop since: then it is out of line.
-    pub fn was_stopped<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
-        let stops = self.stops(k);
-        stops.is_some_and(|s| s.count() != self.stops.load(Relaxed))
-    }
-
-    /// It was, and may have to wait for that.
-    #[cold]
-    pub fn be_stopped<H: Host>(&self, k: &Ctx<'_, H>) {
-        if let Some(stops) = self.stops(k) {
-            stops.settle(k.host);
-        }
+    /// Whether it is out of line: its process was stopped. Asks the kernel, of one that waits for long.
+    fn is_out<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        self.mark.is_out(k, self.owner.load(Relaxed))
     }
 }
 
@@ -292,7 +273,7 @@ fn first_living<H: Host>(k: &Ctx<'_, H>, h: &Handle, side: Side) -> Option<(u32,
         };
         left -= 1;
         if waits_here(k, h, w) {
-            if !w.was_stopped(k) {
+            if !w.is_out(k) {
                 return Some((at, w));
             }
             pass_over(k, h, side, w);

@@ -7,6 +7,7 @@ use super::atomic::AtomicU32;
 pub enum Slept {
     /// Woken, or the word had already changed. (Spurious wake-ups look the same.)
     Woken,
+    /// The time is over; or the sleep was broken off, see [`Futex::halts`].
     TimedOut,
     /// A signal is waiting for this thread.
     Signal,
@@ -28,6 +29,12 @@ pub trait Futex {
 
     /// A clock that always runs, in ticks of about a third of a nanosecond. A hint, for spinning.
     fn ticks(&self) -> u64 {
+        0
+    }
+
+    /// How often a sleep of this thread was broken off although no signal was for it: its process was stopped and
+    /// continued, or frozen and thawed. (-ERESTARTSYS, where Linux would make futex(2) again.)
+    fn halts(&self) -> u32 {
         0
     }
 }

@@ -64,7 +64,7 @@ fn sleep<H: Host>(
         }
         q.unlock(k);
     }
-    let result = w.done();
+    let result = w.done().or((end == End::Stopped).then_some(AGAIN));
     w.word.store(word::IDLE, Relaxed);
     result
 }
@@ -165,7 +165,7 @@ pub fn wait_to_receive<H: Host, U: UserWrite>(
     w.room.store(most, Relaxed);
     w.message.store(0, Relaxed);
     let result = loop {
-        w.begin(k);
+        w.mark.begin(k, who.slot);
         // As in the first attempt, under the lock that we shall wait under.
         q.lock(k, root, index);
         let gone = !q.perm.is(id);
@@ -251,7 +251,7 @@ pub fn hand_over<H: Host>(
             w.object.store(0, Release);
             continue;
         }
-        if w.was_stopped(k) {
+        if w.is_out(k) {
             // Out of the queue from the stop on; continued, it makes the call again.
             if w.finish(k, AGAIN, 0) {
                 wakes.push(k, root, i);

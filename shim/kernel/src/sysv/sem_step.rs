@@ -82,7 +82,7 @@ pub fn step(value: i32, adj: Option<i32>, sop: Sembuf) -> Result<(i32, i32), Tri
 }
 
 /// `perform_atomic_semop`: all the operations of `w`, or none. `sleeps`: it is in a queue, and its thread
-/// waits for the result. Under the set's lock.
+/// waits for the result; EINTR: no more, since its process was stopped. Under the set's lock.
 pub fn perform<H: Host>(
     k: &Ctx<'_, H>,
     root: &'static Root,
@@ -126,6 +126,9 @@ pub fn perform<H: Host>(
                 return tried;
             }
         }
+    }
+    if sleeps && w.is_out(k) {
+        return Tried::Failed(Errno::EINTR);
     }
     set.j_who.store(index, Relaxed);
     let state = if sleeps {

@@ -57,7 +57,7 @@ pub fn sleep<H: Host>(k: &Ctx<'_, H>, root: &'static Root, s: &Sleep) -> SysResu
     set.unlock(k);
     crash_point("sysv.asleep");
     let end = sleep::until_done(k, w, &set.spin, s.patience, &set.logged, || {
-        if w.was_stopped(k) {
+        if w.mark.was_stopped(k) {
             return false;
         }
         // Whoever was killed with the lock, or with something to undo, is noticed here.
@@ -88,7 +88,7 @@ pub fn sleep<H: Host>(k: &Ctx<'_, H>, root: &'static Root, s: &Sleep) -> SysResu
     w.word.store(word::IDLE, Relaxed);
     w.object.store(0, Release);
     if failed == Some(EINTR) {
-        w.be_stopped(k);
+        w.mark.settle(k);
     }
     failed.map_or(Ok(0), Err)
 }
@@ -203,15 +203,9 @@ fn serve<H: Host>(
         w.object.store(0, Release);
         return false;
     }
-    if w.was_stopped(k) {
-        unlink(k, root, set, index, w);
-        if w.finish(k, Errno::EINTR.get(), 0) {
-            wakes.push(k, root, index);
-        }
-        return false;
-    }
     let (errno, cause) = match perform(k, root, set, index, w, true) {
         Tried::Waits => return false,
+        Tried::Failed(Errno::EINTR) => (Errno::EINTR.get(), 0),
         Tried::Done => (0, sem_step::log_steps(k, set, w).max(cause)),
         Tried::Failed(e) => (e.get(), cause),
     };
@@ -238,7 +232,7 @@ pub fn dismiss<H: Host>(
 ) {
     for q in [&set.alter, &set.zero] {
         for (i, w) in q.drain(k, root) {
-            let (why, cause) = match w.was_stopped(k) {
+            let (why, cause) = match w.is_out(k) {
                 true => (Errno::EINTR, 0), // it was out of the queue before
                 false => (why, cause),
             };
@@ -273,7 +267,7 @@ pub fn count<H: Host>(
 ) -> usize {
     let waits = |q: &Queue| {
         q.each(k, root)
-            .filter(|(_, w)| !w.is_dead(k) && !w.was_stopped(k))
+            .filter(|(_, w)| !w.is_dead(k) && !w.is_out(k))
             .filter_map(|(_, w)| blocking(k, w))
             .filter(|s| u32::from(s.num) == num && if zero { s.op == 0 } else { s.op < 0 })
             .count()

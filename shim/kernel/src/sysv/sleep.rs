@@ -23,7 +23,7 @@ pub enum End {
     Done,
     TimedOut,
     Signal,
-    /// What `doubt` found.
+    /// Its process was stopped: the sleep was broken off, or `doubt` has found it.
     Stopped,
 }
 
@@ -47,6 +47,7 @@ pub fn until_done<H: Host>(
     {
         return End::Done;
     }
+    let halts = k.host.halts();
     let since = k.host.tsc();
     let began = if patience.is_some() {
         k.host.monotonic_ns()
@@ -75,6 +76,7 @@ pub fn until_done<H: Host>(
         }
         match how {
             Slept::Signal => break End::Signal,
+            _ if k.host.halts() != halts => break End::Stopped,
             Slept::TimedOut if !doubt() => break End::Stopped,
             Slept::TimedOut | Slept::Woken => {}
         }

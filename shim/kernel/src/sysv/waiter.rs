@@ -25,7 +25,7 @@ use crate::host::Host;
 use crate::pipe::Ctx;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::lock_word::OwnerId;
-use crate::task;
+use crate::task::{self, stops::Mark};
 
 pub mod word {
     pub const IDLE: u32 = 0;
@@ -93,11 +93,9 @@ pub struct Waiter {
     steps: [Step; INLINE],
     /// Processor of whoever carried it out.
     pub waker_cpu: AtomicU32,
-    /// Slot of its process, and how often that had been sent a stop when it began: see `task::stops`.
-    pub process: AtomicU32,
-    pub stops: AtomicU32,
     _pad: AtomicU32,
-    _pad2: AtomicU64,
+    /// Whether its process was stopped since.
+    pub mark: Mark,
 }
 
 // SAFETY: atomics only, explicit padding; rules 1-5 of ArenaSafe.
@@ -152,27 +150,10 @@ impl Waiter {
         }
     }
 
-    /// Its thread is about to wait: only stops from now on concern it.
+    /// Whether it is out of the queue: its process was stopped. Asks the kernel, of one that waits for long.
     #[inline(always)]
-    pub fn begin<H: Host>(&self, k: &Ctx<'_, H>) {
-        if let Some(p) = task::process(k.arena, self.process.load(Relaxed)) {
-            self.stops.store(p.stops.settled(k.host), Relaxed);
-        }
-    }
-
-    /// Whether its process has been sent a stop: then it waits no more.
-    #[inline(always)]
-    pub fn was_stopped<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
-        let p = task::process(k.arena, self.process.load(Relaxed));
-        p.is_some_and(|p| p.stops.count() != self.stops.load(Relaxed))
-    }
-
-    /// It was, and may have to wait for that.
-    #[cold]
-    pub fn be_stopped<H: Host>(&self, k: &Ctx<'_, H>) {
-        if let Some(p) = task::process(k.arena, self.process.load(Relaxed)) {
-            p.stops.settle(k.host);
-        }
+    pub fn is_out<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        self.mark.is_out(k, self.owner.load(Relaxed))
     }
 
     /// Room for `n` steps.
@@ -215,8 +196,7 @@ pub fn own<H: Host>(
     }
     w.owner.store(k.me.raw(), Relaxed);
     w.pid.store(who.pid, Relaxed);
-    w.process.store(who.slot, Relaxed);
-    w.begin(k);
+    w.mark.begin(k, who.slot);
     w.settled.store(0, Relaxed);
     Ok((index, w))
 }

@@ -79,6 +79,12 @@ pub fn thread_is_gone(host: &impl Host, task: &Task) -> bool {
     !is_foreign(host, &task.namespace) && host.thread_is_gone(pid, tid, task.start.load(Relaxed))
 }
 
+/// Whether the thread is stopped by a signal. No, if it is foreign.
+pub fn is_stopped(arena: &Arena, host: &impl Host, owner: OwnerId) -> bool {
+    let task = task_of(arena, owner).filter(|t| !is_foreign(host, &t.namespace));
+    task.is_some_and(|t| host.is_stopped(t.pid.load(Relaxed), t.tid.load(Relaxed)))
+}
+
 /// Whether the process in this slot no longer exists.
 pub fn process_is_gone(arena: &Arena, host: &impl Host, slot: u32, p: &Process) -> bool {
     let pid = p.pid.load(Acquire); // before the namespace: see `Process::settle`

@@ -8,7 +8,7 @@ pub mod stops;
 mod table;
 mod thread;
 
-pub use alive::{is_dead, living_thread, process_is_gone, Threads};
+pub use alive::{is_dead, is_stopped, living_thread, process_is_gone, Threads};
 pub use process::{proc_state, Process};
 pub use reap::reap_process;
 pub use table::{

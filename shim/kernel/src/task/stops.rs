@@ -16,6 +16,10 @@
 //! serve it. A waiter that is not stopped yet must not go on to the program, where the stop would
 //! come too late for its next wait: it waits for `done` ([`Stops::settle`]).
 //!
+//! A stop by somebody who counts nothing (the terminal, a program that ringer is not in) is known from two other
+//! things: the target's own sleep is broken off ([`Futex::halts`]), and who is about to carry out the call of one that
+//! has waited for [`LONG`] asks the kernel whether it is stopped ([`Mark::is_out`]).
+//!
 //! # Crash points
 //!
 //! - C1. A sender killed between the two: `done` stays behind, until the first that waits for it loses patience.
@@ -23,8 +27,9 @@
 use crate::arena::ArenaSafe;
 use crate::host::Host;
 use crate::pipe::Ctx;
-use crate::sync::atomic::{AtomicU32, Ordering::*};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use crate::sync::futex::{Futex, Signals};
+use crate::sync::lock_word::OwnerId;
 
 /// A sender that takes longer for a kill(2) is dead, or as good as that.
 const ROUNDS: u32 = 20;
@@ -88,10 +93,79 @@ impl Stops {
     }
 }
 
+/// Ticks (about 0.5 ms) after which a wait is worth the question whether its thread is stopped, about 5 us.
+const LONG: u64 = 1_500_000;
+
+/// What a wait in the queue of an object remembers, for those who would carry it out. In the arena.
+#[repr(C)]
+pub struct Mark {
+    /// Slot of its process.
+    process: AtomicU32,
+    /// How often that had been sent a stop when the wait began.
+    stops: AtomicU32,
+    /// When it began, by the time-stamp counter.
+    since: AtomicU64,
+}
+
+// SAFETY: atomics only, no padding; rules 1-5 of ArenaSafe.
+unsafe impl ArenaSafe for Mark {}
+
+impl Mark {
+    fn stops<H: Host>(&self, k: &Ctx<'_, H>) -> Option<&'static Stops> {
+        super::process(k.arena, self.process.load(Relaxed)).map(|p| &p.stops)
+    }
+
+    /// A thread of the process in `slot` is about to wait: only stops from now on concern it. Without any lock.
+    #[inline(always)]
+    pub fn begin<H: Host>(&self, k: &Ctx<'_, H>, slot: u32) {
+        self.process.store(slot, Relaxed);
+        let settled = self.stops(k).map_or(0, |s| s.settled(k.host));
+        self.stops.store(settled, Relaxed);
+        self.since.store(k.host.tsc(), Relaxed);
+    }
+
+    /// Whether its process has been sent a stop since: then it is out of the queue.
+    #[inline(always)]
+    pub fn was_stopped<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        let stops = self.stops(k);
+        stops.is_some_and(|s| s.count() != self.stops.load(Relaxed))
+    }
+
+    /// The same of the waiting thread `owner`, before its call is carried out: the kernel is asked as well.
+    #[inline(always)]
+    pub fn is_out<H: Host>(&self, k: &Ctx<'_, H>, owner: u32) -> bool {
+        self.was_stopped(k) || self.waits_long(k) && self.is_stopped(k, owner)
+    }
+
+    fn waits_long<H: Host>(&self, k: &Ctx<'_, H>) -> bool {
+        k.host.tsc().wrapping_sub(self.since.load(Relaxed)) > LONG
+    }
+
+    #[cold]
+    fn is_stopped<H: Host>(&self, k: &Ctx<'_, H>, owner: u32) -> bool {
+        let owner = OwnerId::from_raw(owner);
+        let stopped = owner.is_some_and(|o| super::is_stopped(k.arena, k.host, o));
+        if stopped {
+            // So that it knows itself, when it is continued.
+            self.stops.fetch_sub(1, Relaxed);
+        }
+        stopped
+    }
+
+    /// It was, and may have to wait for that.
+    #[cold]
+    pub fn settle<H: Host>(&self, k: &Ctx<'_, H>) {
+        if let Some(stops) = self.stops(k) {
+            stops.settle(k.host);
+        }
+    }
+}
+
 /// What a wait of this thread remembers.
 pub struct Watch {
     stops: Option<&'static Stops>,
     since: u32,
+    halts: u32,
 }
 
 impl Watch {
@@ -104,6 +178,7 @@ impl Watch {
         Watch {
             stops,
             since: stops.map_or(0, |s| s.settled(k.host)),
+            halts: k.host.halts(),
         }
     }
 
@@ -114,7 +189,7 @@ impl Watch {
         if let Some(stops) = over {
             stops.settle(k.host);
         }
-        over.is_some()
+        over.is_some() || k.host.halts() != self.halts
     }
 }
 

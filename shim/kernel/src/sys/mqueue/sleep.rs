@@ -230,6 +230,7 @@ fn sleep_on<H: Host>(
     number: u32,
     caller: &impl Caller,
 ) -> Result<Ended, SysError> {
+    let halts = k.host.halts();
     loop {
         let asleep = w
             .state
@@ -258,8 +259,8 @@ fn sleep_on<H: Host>(
         if caller.left() == 0 {
             return give_up(k, h, side, w, number, Errno::ETIMEDOUT.into());
         }
-        if w.was_stopped(k) {
-            w.be_stopped(k);
+        if w.mark.was_stopped(k) || k.host.halts() != halts {
+            w.mark.settle(k);
             let ended = leave(k, h, side, w, number);
             return Ok(ended.unwrap_or(Ended::Again));
         }
