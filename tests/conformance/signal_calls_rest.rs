@@ -175,6 +175,25 @@ pub const REST: &[Call] = &[
             libc::syscall(nr, e, &mut room, 1, &HOURS, null::<()>(), 0)
         )
     }),
+    call!("futex FUTEX_WAIT_BITSET", Restart, false, |go| {
+        let (word, wait) = (0u32, libc::FUTEX_WAIT_BITSET);
+        let (nr, all) = (libc::SYS_futex, u32::MAX);
+        then!(
+            go,
+            libc::syscall(nr, &word, wait, 0, null::<()>(), null::<()>(), all)
+        )
+    }),
+    call!("io_getevents", Never, true, |go| {
+        let mut context = 0u64;
+        // SAFETY: room for the context's name.
+        check(unsafe { libc::syscall(libc::SYS_io_setup, 1, &mut context) }).unwrap();
+        let mut room = [0u64; 4];
+        let (nr, at) = (libc::SYS_io_getevents, room.as_mut_ptr());
+        then!(
+            go,
+            libc::syscall(nr, context, 1, 1, at, null::<libc::timespec>())
+        )
+    }),
     call!("wait", Restart, false, |go| {
         let _child = sleeper();
         then!(go, libc::wait(null_mut()))

@@ -145,6 +145,98 @@ fn remaining(sleep: fn(&mut libc::timespec) -> bool) {
     child.succeeds();
 }
 
+/// A mutex that another process holds, and a condition for it, both in shared memory.
+struct Monitor {
+    mutex: *mut libc::pthread_mutex_t,
+    cond: *mut libc::pthread_cond_t,
+}
+
+impl Monitor {
+    fn new(s: Shared) -> Monitor {
+        let mutex = s.word(100).as_ptr().cast();
+        let cond = s.word(200).as_ptr().cast();
+        // SAFETY: room for an attribute.
+        let mut shared: libc::pthread_mutexattr_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut shared_too: libc::pthread_condattr_t = unsafe { std::mem::zeroed() };
+        let yes = libc::PTHREAD_PROCESS_SHARED;
+        // SAFETY: attributes, made first; room in shared memory that nobody uses.
+        unsafe {
+            libc::pthread_mutexattr_init(&mut shared);
+            libc::pthread_mutexattr_setpshared(&mut shared, yes);
+            libc::pthread_mutex_init(mutex, &shared);
+            libc::pthread_condattr_init(&mut shared_too);
+            libc::pthread_condattr_setpshared(&mut shared_too, yes);
+            libc::pthread_cond_init(cond, &shared_too);
+        }
+        Monitor { mutex, cond }
+    }
+
+    fn lock(&self) -> c_int {
+        // SAFETY: made in `new`.
+        unsafe { libc::pthread_mutex_lock(self.mutex) }
+    }
+
+    fn unlock(&self) -> c_int {
+        // SAFETY: made in `new`.
+        unsafe { libc::pthread_mutex_unlock(self.mutex) }
+    }
+
+    fn wait(&self) -> c_int {
+        // SAFETY: made in `new`; locked.
+        unsafe { libc::pthread_cond_wait(self.cond, self.mutex) }
+    }
+
+    fn signal(&self) -> c_int {
+        // SAFETY: made in `new`.
+        unsafe { libc::pthread_cond_signal(self.cond) }
+    }
+}
+
+/// Handlers run, with and without SA_RESTART, a stop comes, and the wait goes on until `release`.
+fn goes_on(wait: impl Fn() -> c_int, s: Shared, release: impl Fn()) {
+    journal::start();
+    let child = fork_run(|| {
+        journal::on(SIGUSR1, 0);
+        journal::on(SIGUSR2, SA_RESTART);
+        s.set(0, 1);
+        assert_eq!(wait(), 0);
+        s.set(0, 2);
+    });
+    s.wait_for(0, 1);
+    child.sleeping();
+    for (n, number) in [SIGUSR1, SIGUSR2, SIGUSR1].into_iter().enumerate() {
+        child.kill(number);
+        journal::wait_for(n + 1);
+        child.sleeping();
+    }
+    child.kill(SIGSTOP);
+    procfs::stopped(child.pid());
+    child.kill(SIGCONT);
+    child.sleeping();
+    assert_eq!(s.get(0), 1);
+    release();
+    child.succeeds();
+}
+
+cases!(what_no_handler_ends, {
+    "pthread_mutex_lock" => {
+        let s = Shared::new();
+        let m = Monitor::new(s);
+        assert_eq!(m.lock(), 0);
+        goes_on(|| m.lock(), s, || assert_eq!(m.unlock(), 0));
+    }
+    "pthread_cond_wait" => {
+        let s = Shared::new();
+        let m = Monitor::new(s);
+        let wait = || {
+            assert_eq!(m.lock(), 0);
+            m.wait()
+        };
+        goes_on(wait, s, || assert_eq!(m.signal(), 0));
+    }
+});
+
 const HOURS: libc::timespec = libc::timespec {
     tv_sec: 10_000,
     tv_nsec: 0,
