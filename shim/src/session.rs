@@ -70,10 +70,20 @@ fn join(path: &[u8]) -> Option<Arena> {
     }
 }
 
+/// Pages that a read fault brings along are those of one aligned piece of this size [mm/memory.c, do_fault_around]. So
+/// are the buffers of pipes.
+const AROUND: usize = 64 * 1024;
+
 fn map(fd: isize) -> Option<Arena> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
-    let base = sys!(libc::SYS_mmap, 0, ARENA_BYTES, prot, flags, fd, 0);
+    let at = |address: usize| sys!(libc::SYS_mmap, address, ARENA_BYTES, prot, flags, fd, 0);
+    let mut base = at(0);
+    if base > 0 && !(base as usize).is_multiple_of(AROUND) {
+        // There is room below, where the next mapping would have been.
+        sys!(libc::SYS_munmap, base, ARENA_BYTES);
+        base = at(base as usize & !(AROUND - 1));
+    }
     if base < 0 {
         return apart("no address space for the session's arena (4 GiB; see ulimit -v)");
     }

@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::atomic::Ordering::*;
 
+use ringer_kernel::host::Host;
 use ringer_kernel::sync::lock_word::OwnerId;
+use ringer_kernel::sync::robust::Owners;
 use ringer_kernel::task::{self, alive, proc_state, reap, Process, Task};
 use support::{Others, Sleeps, TestHost, World};
 
@@ -142,4 +144,22 @@ fn a_foreign_owner_of_a_lock_is_dead_when_the_kernel_says_so() {
     assert!(!is_dead());
     die(main);
     assert!(is_dead());
+}
+
+#[test]
+fn an_owner_whose_slot_is_damaged_is_not_waited_for() {
+    let world = world();
+    let other = Foreigner::new(&world);
+    let (main, owner) = other.thread(&world, 7);
+    live(main);
+    let owners = task::Threads(world.arena, world.host);
+    assert!(!owners.is_elsewhere(owner, || true));
+    main.life.store(1, SeqCst);
+    assert!(owners.is_elsewhere(owner, || true));
+    assert!(
+        !owners.is_elsewhere(owner, || false),
+        "it is not named any more"
+    );
+    main.namespace.store(world.host.namespace(), SeqCst);
+    assert!(owners.is_elsewhere(owner, || true));
 }

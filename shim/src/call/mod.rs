@@ -35,6 +35,7 @@ pub mod truth;
 use core::sync::atomic::Ordering::*;
 
 use ringer_kernel::abi::{Errno, SysError, SysResult};
+use ringer_kernel::arena::Arena;
 use ringer_kernel::file::{fd_table, role, End, EventfdFile, FileRef, MqFile, PipeEnd, SocketFile};
 use ringer_kernel::pipe::{mode, Ctx, Pipe};
 use ringer_kernel::task::{Process, Task};
@@ -42,6 +43,7 @@ use ringer_kernel::task::{Process, Task};
 use crate::attach;
 use crate::demotion;
 use crate::entry::{Entry, Verdict};
+use crate::gate;
 use crate::host::Shim;
 use crate::tls::{tls, Tls, SEEN};
 use crate::twin::TwinEnd;
@@ -155,7 +157,10 @@ fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<Found> {
         FileRef::Pipe(e) => {
             let role = match e.end {
                 End::Read => role::READ_END,
-                End::Write => role::WRITE_END,
+                End::Write => {
+                    warm(arena, e.pipe);
+                    role::WRITE_END
+                }
             };
             (e.pipe_slot(), core::ptr::from_ref(e.pipe).cast(), role)
         }
@@ -181,6 +186,15 @@ fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<Found> {
     seen.object.set(object);
     seen.role.set(role);
     Some((p, found))
+}
+
+/// A page that is written first comes alone, one that is read brings its neighbours: the whole buffer by one fault, where it is
+/// new to this process.
+fn warm(arena: &Arena, pipe: &Pipe) {
+    if let Some(first) = pipe.buffer(arena) {
+        let mut byte = 0u8;
+        gate::copy(&raw mut byte, first, 1); // a fault is nothing to us
+    }
 }
 
 /// The twin by the descriptor of the call.

@@ -320,6 +320,12 @@ impl Pipe {
         arena.bytes_at(data + index * PAGE_SIZE, PAGE_SIZE)
     }
 
+    /// The buffer's first page. `None` before the first write.
+    pub fn buffer(&self, arena: &Arena) -> Option<*const u8> {
+        let data = self.data_at.load(Relaxed) as usize * crate::arena::off::UNIT;
+        arena.bytes_at(data, PAGE_SIZE).map(<*mut u8>::cast_const)
+    }
+
     #[inline(always)]
     pub(crate) fn lock_readers<H: Host>(&self, k: &Ctx<'_, H>) {
         let found = self.rlock.lock(k.me, k.host, k);

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! a foreign ...              is dead
-//! owner of a lock            if the kernel has marked it; if it never could, after a second
+//! owner of a lock            if the kernel has marked it; if it never could, or its slot is damaged, after a second
 //! process                    if the kernel has marked its main thread, and all others that are known
 //! process that execs, or     never: who is of its namespace finds out
 //!   that ringer does not reach
@@ -138,6 +138,9 @@ impl<H: Host> Owners for Threads<'_, H> {
         let Some(task) = task_of(self.0, owner) else {
             return false;
         };
+        if task.is_damaged() {
+            return named();
+        }
         if is_foreign(self.1, &task.namespace) {
             // Nobody can ask what it does; but who was never registered may be dead long since.
             return !task.surely_alive() && named();

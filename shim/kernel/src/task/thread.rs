@@ -5,6 +5,8 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 /// FUTEX_OWNER_DIED: the kernel sets it in `life` when the thread dies. (uapi/linux/futex.h)
 pub const OWNER_DIED: u32 = 0x4000_0000;
+/// FUTEX_TID_MASK.
+const TID_MASK: u32 = 0x3fff_ffff;
 
 /// How [`Task::waits_for`] is put together: a slot of the table of the object's class, the class,
 /// and what for.
@@ -96,6 +98,12 @@ impl Task {
     pub fn surely_alive(&self) -> bool {
         let life = self.life.load(Acquire); // pairs with the kernel's store at exit
         life != 0 && life & OWNER_DIED == 0
+    }
+
+    /// The life word names another thread than the slot does: somebody has scribbled over one of them.
+    pub fn is_damaged(&self) -> bool {
+        let life = self.life.load(Relaxed);
+        life != 0 && life & TID_MASK != self.tid.load(Relaxed)
     }
 
     /// One more on a counter that only the owner writes.
