@@ -2,7 +2,7 @@
 //! program image adopts the descriptors that came through exec.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 use ringer_kernel::arena::header::{flag, shortage};
 use ringer_kernel::arena::{layout, Arena};
@@ -45,7 +45,12 @@ pub struct Local {
     pub inbox: AtomicU32,
     /// Whether pthread_create(3) was ever called, or a thread made by another way that was seen.
     pub has_threads: AtomicU32,
+    /// Pipes whose buffers this process has had pages of, by their slots: see `call::warm`.
+    pub warm: [AtomicU64; WARM],
 }
+
+/// Other pipes share their bits.
+const WARM: usize = 64;
 
 static NOBODY: Local = Local {
     process: AtomicPtr::new(core::ptr::null_mut()),
@@ -53,6 +58,7 @@ static NOBODY: Local = Local {
     pid: AtomicU32::new(0),
     inbox: AtomicU32::new(0),
     has_threads: AtomicU32::new(0),
+    warm: [const { AtomicU64::new(0) }; WARM],
 };
 static LOCAL: AtomicPtr<Local> = AtomicPtr::new((&raw const NOBODY).cast_mut());
 

@@ -32,7 +32,7 @@ pub mod sysv_shm;
 pub mod transfer;
 pub mod truth;
 
-use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{AtomicU64, Ordering::*};
 
 use ringer_kernel::abi::{Errno, SysError, SysResult};
 use ringer_kernel::arena::Arena;
@@ -158,7 +158,7 @@ fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<Found> {
             let role = match e.end {
                 End::Read => role::READ_END,
                 End::Write => {
-                    warm(arena, e.pipe);
+                    warm(arena, e.pipe_slot(), e.pipe);
                     role::WRITE_END
                 }
             };
@@ -188,12 +188,25 @@ fn look_up(tls: &Tls, p: &'static Process, fd: i32) -> Option<Found> {
     Some((p, found))
 }
 
-/// A page that is written first comes alone, one that is read brings its neighbours: the whole buffer by one fault, where it is
-/// new to this process.
-fn warm(arena: &Arena, pipe: &Pipe) {
+/// A page that is written first comes alone, one that is read brings its neighbours: so a process reads where it is about to
+/// write, once for each pipe.
+#[inline(always)]
+fn warm(arena: &Arena, slot: u32, pipe: &Pipe) {
+    let words = &attach::local().warm;
+    let bit = 1 << (slot % u64::BITS);
+    if let Some(word) = words.get((slot / u64::BITS) as usize % words.len()) {
+        if word.load(Relaxed) & bit == 0 {
+            bring(arena, pipe, word, bit);
+        }
+    }
+}
+
+#[cold]
+fn bring(arena: &Arena, pipe: &Pipe, word: &AtomicU64, bit: u64) {
     if let Some(first) = pipe.buffer(arena) {
         let mut byte = 0u8;
         gate::copy(&raw mut byte, first, 1); // a fault is nothing to us
+        word.fetch_or(bit, Relaxed);
     }
 }
 
