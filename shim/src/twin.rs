@@ -164,6 +164,10 @@ impl Tokens for TwinEnd {
         e.take(n)
     }
 
+    fn take_own(&self) -> u32 {
+        self.end().map_or(0, |e| e.take_one())
+    }
+
     fn count(&self) -> Option<u32> {
         self.end().and_then(|e| e.count())
     }

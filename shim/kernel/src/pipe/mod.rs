@@ -320,6 +320,12 @@ impl Pipe {
         arena.bytes_at(data + index * PAGE_SIZE, PAGE_SIZE)
     }
 
+    /// Whether this thread has used both ends lately, and nobody else.
+    pub fn is_used_by(&self, me: OwnerId) -> bool {
+        let witnesses = [&self.reader_witness, &self.writer_witness];
+        witnesses.iter().all(|w| w.load(Relaxed) == me.raw())
+    }
+
     /// The buffer's first page. `None` before the first write.
     pub fn buffer(&self, arena: &Arena) -> Option<*const u8> {
         let data = self.data_at.load(Relaxed) as usize * crate::arena::off::UNIT;

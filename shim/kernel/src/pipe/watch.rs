@@ -37,6 +37,10 @@ pub trait Tokens {
     }
     /// Takes up to `n`; how many came out.
     fn take(&self, n: u32) -> u32;
+    /// As `take(1)`, of a token that is there: both ends are this thread's, and what it has counted is true.
+    fn take_own(&self) -> u32 {
+        self.take(1)
+    }
     /// How many there are.
     fn count(&self) -> Option<u32>;
     /// Has the kernel tell the other end that something happened, without a token.
@@ -112,7 +116,8 @@ pub fn reconcile<H: Host>(
     }
     let same = p.generation.load(Acquire) == generation;
     let moved = if same && p.is_ring() {
-        move_tokens(p, twin, side)
+        let own = found == Found::InOrder && p.is_used_by(k.me);
+        move_tokens(p, twin, side, own)
     } else {
         0
     };
@@ -136,7 +141,7 @@ pub fn reconcile<H: Host>(
 }
 
 /// How many went in or came out. `token_lock` is held.
-fn move_tokens(p: &Pipe, twin: &impl Tokens, side: Side) -> u32 {
+fn move_tokens(p: &Pipe, twin: &impl Tokens, side: Side, own: bool) -> u32 {
     let have = p.tokens.load(Relaxed);
     let (least, most) = wanted(p);
     let (asked, moved, now) = if have < least && side != Side::Reader {
@@ -146,7 +151,10 @@ fn move_tokens(p: &Pipe, twin: &impl Tokens, side: Side) -> u32 {
         };
         (least - have, moved, have.wrapping_add(moved))
     } else if have > most && matches!(side, Side::Reader | Side::Both) {
-        let moved = twin.take(have - most);
+        let moved = match have - most {
+            1 if own => twin.take_own(),
+            more => twin.take(more),
+        };
         (have - most, moved, have - moved.min(have))
     } else {
         return 0;
