@@ -1,6 +1,8 @@
 //! Waiting for signals: sigsuspend(2), sigtimedwait(2). What the inbox has is taken from there;
 //! else the inbox is shut, and the kernel waits, as always.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use ringer_kernel::signal::Taken;
 
 use crate::gate::sys;
@@ -15,6 +17,14 @@ use ringer_kernel::sync::wait_queue::Processors;
 /// How long sigsuspend(2) looks for a signal from another processor before it sleeps, in ticks of
 /// the time-stamp counter: about what a sleep and its end cost.
 const SPIN_TICKS: u64 = 40_000;
+
+/// How long now and then: two who sleep in turn wake each other much later than that, where an idle processor sleeps deeply. Who
+/// waits for the other's awakening finds it awake from then on.
+const LONG_TICKS: u64 = 600_000;
+
+/// When a thread of this process last began to spin so long without knowing that it pays: seldom enough to cost 3 % where it never does.
+static LAST_LONG: AtomicU64 = AtomicU64::new(0);
+const SELDOM: u64 = 32 * LONG_TICKS;
 
 /// sigsuspend(2), if what ends it comes without the kernel. `None`: by the kernel; `shut` says
 /// whether the inbox is to be opened again afterwards.
@@ -67,15 +77,25 @@ fn kernel_has_one(tls: &Tls, mask: u64) -> bool {
 /// Whether something came.
 fn spin(tls: &Tls, mask: u64) -> bool {
     use crate::host::Shim;
-    if Shim.processors() != Processors::Many || !spinning_pays(tls) {
+    if Shim.processors() != Processors::Many {
         return false;
     }
-    let named = blocked::real(tls);
     let start = host::tsc();
-    let mut came = false;
-    while host::tsc().wrapping_sub(start) < SPIN_TICKS {
+    let mut paid = Paid::of(tls);
+    let is_time = start.wrapping_sub(LAST_LONG.load(Relaxed)) > SELDOM;
+    let Some(budget) = paid.budget(is_time) else {
+        paid.keep(tls);
+        return false;
+    };
+    if budget == LONG_TICKS && paid.late == 0 {
+        LAST_LONG.store(start, Relaxed);
+    }
+    let named = blocked::real(tls);
+    let passed = || host::tsc().wrapping_sub(start);
+    let mut came = None;
+    while passed() < budget {
         if inbox::pending(tls) & !mask != 0 {
-            came = true;
+            came = Some(passed());
             break;
         }
         if blocked::real(tls) != named {
@@ -83,28 +103,73 @@ fn spin(tls: &Tls, mask: u64) -> bool {
         }
         core::hint::spin_loop();
     }
-    paid(tls, came);
-    came
+    paid.learn(came);
+    paid.keep(tls);
+    came.is_some()
 }
 
-/// Spinning in vain is given up for a while: 0 to 8, the higher the less it pays.
-fn spinning_pays(tls: &Tls) -> bool {
-    let rounds = tls.spin_skip.get();
-    if rounds > 0 {
-        tls.spin_skip.set(rounds - 1);
-        return false;
+/// What spinning has been worth to a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Paid {
+    /// In vain, one after the other: 0 to [`Paid::MOST`].
+    misses: u32,
+    /// Came in time, but not soon, one after the other: so many at the most.
+    late: u32,
+    /// Waits without spinning that are left.
+    skip: u32,
+}
+
+impl Paid {
+    const MOST: u32 = 5;
+    const LATE: u32 = 64;
+
+    fn of(tls: &Tls) -> Paid {
+        let misses = tls.spin_misses.get();
+        Paid {
+            misses: misses & 0xff,
+            late: misses >> 8,
+            skip: tls.spin_skip.get(),
+        }
     }
-    true
-}
 
-fn paid(tls: &Tls, came: bool) {
-    let misses = if came {
-        0
-    } else {
-        (tls.spin_misses.get() + 1).min(5)
-    };
-    tls.spin_misses.set(misses);
-    tls.spin_skip.set(if came { 0 } else { (1 << misses) - 1 });
+    fn keep(self, tls: &Tls) {
+        tls.spin_misses.set(self.late << 8 | self.misses);
+        tls.spin_skip.set(self.skip);
+    }
+
+    /// Ticks to spin. `None`: this time it does not pay. `is_time`: it may be tried for long once more.
+    fn budget(&mut self, is_time: bool) -> Option<u64> {
+        match self.skip.checked_sub(1) {
+            Some(left) => {
+                self.skip = left;
+                None
+            }
+            None if self.late > 0 => Some(LONG_TICKS),
+            None if self.misses == Paid::MOST && is_time => Some(LONG_TICKS),
+            None => Some(SPIN_TICKS),
+        }
+    }
+
+    /// A signal came after so many ticks, or not.
+    fn learn(&mut self, came: Option<u64>) {
+        let late = match came {
+            Some(ticks) if ticks <= SPIN_TICKS => {
+                *self = Paid {
+                    misses: 0,
+                    late: 0,
+                    skip: 0,
+                };
+                return;
+            }
+            Some(_) if self.late < Paid::LATE => self.late + 1,
+            _ => 0,
+        };
+        self.late = late;
+        if late == 0 {
+            self.misses = (self.misses + 1).min(Paid::MOST);
+            self.skip = (1 << self.misses) - 1;
+        }
+    }
 }
 
 /// sigtimedwait(2), if one of `set` is there. `None`: the kernel is to wait.
@@ -119,4 +184,76 @@ pub fn sigtimedwait(tls: &Tls, set: u64) -> Option<Taken> {
     let taken = inbox::take(tls, set).filter(|_| inbox::is_in_hand(tls))?;
     siglog::accepted(&taken);
     Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Paid = Paid {
+        misses: 0,
+        late: 0,
+        skip: 0,
+    };
+
+    /// The next budget, after the waits in which it does not pay, and how many those were.
+    fn next(paid: &mut Paid) -> (u32, u64) {
+        let mut skipped = 0;
+        loop {
+            match paid.budget(true) {
+                Some(ticks) => return (skipped, ticks),
+                None => skipped += 1,
+            }
+        }
+    }
+
+    #[test]
+    fn in_vain_it_is_tried_less_and_less_often_and_then_for_long() {
+        let mut paid = NEW;
+        let short = |n| (n, SPIN_TICKS);
+        let long = (31, LONG_TICKS);
+        for expected in [
+            short(0),
+            short(1),
+            short(3),
+            short(7),
+            short(15),
+            long,
+            long,
+        ] {
+            assert_eq!(next(&mut paid), expected);
+            paid.learn(None);
+        }
+    }
+
+    #[test]
+    fn for_long_only_when_it_is_time() {
+        let mut paid = Paid { misses: 5, ..NEW };
+        assert_eq!(paid.budget(false), Some(SPIN_TICKS));
+        paid.late = 1;
+        assert_eq!(paid.budget(false), Some(LONG_TICKS), "it is known to pay");
+    }
+
+    #[test]
+    fn who_is_late_is_waited_for_so_many_times() {
+        let mut paid = Paid { misses: 5, ..NEW };
+        for _ in 0..Paid::LATE {
+            assert_eq!(next(&mut paid), (0, LONG_TICKS));
+            paid.learn(Some(SPIN_TICKS + 1));
+        }
+        assert_eq!(next(&mut paid), (0, LONG_TICKS));
+        paid.learn(Some(SPIN_TICKS + 1));
+        assert_eq!(next(&mut paid).0, 31);
+    }
+
+    #[test]
+    fn who_comes_soon_is_looked_for_each_time() {
+        let mut paid = Paid {
+            misses: 5,
+            late: 9,
+            skip: 0,
+        };
+        paid.learn(Some(1));
+        assert_eq!((paid, next(&mut paid)), (NEW, (0, SPIN_TICKS)));
+    }
 }
