@@ -8,11 +8,11 @@ use ringer_support::sysv::*;
 use std::time::Duration;
 
 const TRIES: usize = 20;
-/// So many of them are noticed for sure, even where each thread waits long for its processor.
-const MOST: usize = 15;
+/// Without the kernel's word none is; with it all are, but where each thread waits for milliseconds for its processor.
+const SOME: usize = 8;
 
 /// Stops and continues a child in its call; it says whether that ended the call. Otherwise `release` ends it.
-fn ends_most(call: impl Fn() -> bool, release: impl Fn()) {
+fn is_ended(call: impl Fn() -> bool, release: impl Fn()) {
     from_outside();
     let ended = (0..TRIES).filter(|_| {
         let s = Shared::new();
@@ -31,13 +31,13 @@ fn ends_most(call: impl Fn() -> bool, release: impl Fn()) {
     });
     let ended = ended.count();
     eprintln!("{ended} of {TRIES} calls were ended");
-    assert!(ended >= MOST, "{ended} of {TRIES}");
+    assert!(ended >= SOME, "{ended} of {TRIES}");
 }
 
 cases!(unseen, {
     "semop" => {
         let s = Sems::new(1);
-        ends_most(
+        is_ended(
             || s.op(&[op(0, -1)]) == Err(EINTR),
             || {
                 s.op(&[op(0, 1)]).unwrap();
@@ -48,7 +48,7 @@ cases!(unseen, {
     }
     "a write that has written a part" => {
         let p = pipe();
-        ends_most(
+        is_ended(
             || write(&p.w, &stream(0, 2 * CAPACITY)) == Ok(CAPACITY),
             || {
                 while bytes_waiting(&p.r) != Ok(0) {
@@ -60,7 +60,7 @@ cases!(unseen, {
     }
     "a receive with a timeout" => {
         let (a, b) = timed_pair(libc::SOCK_STREAM);
-        ends_most(
+        is_ended(
             || read(&a, &mut [0; 10]) == Err(EINTR),
             || {
                 write_all(&b, b"x");
