@@ -40,5 +40,6 @@ done
 ctl -m immediate restart; answers
 ctl -m fast stop
 # Clients that came too early or were sent away are as many as the clock has it; nothing else may be there.
-grep -E 'WARNING|ERROR|FATAL|PANIC' log | grep -vE 'recovery mode|administrator|not yet acc|shutting down|connection to client lost|starting up'
+# (PostgreSQL takes an autovacuum back that is in a client's way: whether there is one just then is chance.)
+grep -E 'WARNING|ERROR|FATAL|PANIC' log | grep -vE 'recovery mode|administrator|not yet acc|shutting down|connection to client lost|starting up|canceling autovacuum task'
 echo the end
