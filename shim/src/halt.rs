@@ -1,4 +1,4 @@
-//! Sleeps that the kernel breaks off without a word: a stop and SIGCONT, or a freezer.
+//! Sleeps that the kernel breaks off without a word: a stop and SIGCONT. (A freezer should look the same: not tried.)
 //!
 //! futex(2) ends with -ERESTARTSYS then, and since no handler is to run, the kernel sets the program counter back to
 //! the `syscall` and makes the call again [kernel/signal.c, arch_do_signal_or_restart]. Other sleeps, which ringer's

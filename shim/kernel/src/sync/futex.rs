@@ -33,7 +33,7 @@ pub trait Futex {
     }
 
     /// How often a sleep of this thread was broken off although no signal was for it: its process was stopped and
-    /// continued, or frozen and thawed. (-ERESTARTSYS, where Linux would make futex(2) again.)
+    /// continued. (-ERESTARTSYS, where Linux would make futex(2) again.)
     fn halts(&self) -> u32 {
         0
     }
